@@ -1,0 +1,60 @@
+"""What turns frames into bodies and depth maps: one file per estimator, all behind `Estimator`.
+
+An estimator knows frames and arrays, never rings, files or the service. Built-in kinds are "truth"
+and "stereo"; others join through the entry point group `nightrig.estimators`, whose entries are
+callables that take an EstimatorSpec and return an Estimator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Protocol, cast
+
+from capture.frames import CameraInfo, Frame, StreamInfo
+from capture.specs import EstimatorSpec
+from codec.errors import EstimatorError
+
+InputKey = tuple[str, str]
+"""(camera name, stream name)"""
+
+BUILT_IN = ("truth", "stereo")
+
+
+class Estimator(Protocol):
+    """Turns the newest frames of some streams into results, one set of frames at a time."""
+
+    def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
+        """Get ready for these cameras and say which streams come out.
+
+        Raises EstimatorError (what is missing, and what to change in the rig file).
+        """
+
+    def inputs(self) -> tuple[InputKey, ...]:
+        """The streams it needs for one estimate; the first one sets the pace. Valid after open()."""
+
+    def estimate(self, frames: Mapping[InputKey, Frame]) -> list[Frame]:
+        """Results for one set of frames taken at (nearly) the same moment, or [] for nobody in view.
+
+        Results carry the number and times of the first input's frame. The arrays in `frames` are
+        the estimator's to keep.
+        """
+
+    def close(self) -> None:
+        """Release what open() took. Safe to call twice."""
+
+
+def make_estimator(spec: EstimatorSpec) -> Estimator:
+    """The estimator of that kind, not yet opened; imports only what it needs."""
+    if spec.kind == "truth":
+        from capture.estimators.truth import TruthEstimator
+
+        return TruthEstimator(spec)
+    if spec.kind == "stereo":
+        from capture.estimators.stereo import StereoEstimator
+
+        return StereoEstimator(spec)
+    for entry in entry_points(group="nightrig.estimators"):
+        if entry.name == spec.kind:
+            return cast("Estimator", entry.load()(spec))
+    raise EstimatorError(f"estimator {spec.name}: no kind {spec.kind!r}; built in are {', '.join(BUILT_IN)}")

@@ -1,0 +1,95 @@
+"""Every exception nightrig raises on purpose.
+
+    NightrigError
+    ├── ConfigError             a rig file or an argument is wrong (exit 2)
+    ├── MissingExtraError       an optional package is not installed; names the extra
+    ├── FormatError             bytes on disk are not what they should be
+    │   ├── NotOurFileError     the file is something else, or a newer version
+    │   ├── DamagedError        one of our files, but broken at a named offset
+    │   └── CodecError          a payload cannot be encoded or decoded
+    ├── StorageError            the disk refused a write, a sync or a rename
+    │   └── DiskFullError       there is no room left
+    ├── CameraError             a camera cannot be used
+    │   ├── CameraNotFoundError absent: wrong serial, path or address, or unplugged
+    │   ├── CameraBusyError     another program has it
+    │   ├── CameraProfileError  it has no such size, rate or format
+    │   ├── CameraLostError     it was there and stopped delivering
+    │   └── SourceEndedError    a file has been played to its end: the normal end, not a loss
+    └── EstimatorError          an estimator cannot start or failed on a frame
+
+A message says what is wrong, where (file, offset, record, key) and what to do about it, in one line:
+the command line prints it as it stands.
+"""
+
+from __future__ import annotations
+
+
+class NightrigError(Exception):
+    """Root of the tree; `except NightrigError` catches everything the command line explains."""
+
+
+class ConfigError(NightrigError):
+    """A rig file or an argument is wrong; names the key and, where there is one, the nearest right one."""
+
+
+class MissingExtraError(NightrigError):
+    """An optional package is not installed."""
+
+    def __init__(self, *, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed: pip install 'nightrig[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+
+class FormatError(NightrigError):
+    """Bytes on disk are not what they should be."""
+
+
+class NotOurFileError(FormatError):
+    """The file is not in our format, or in a version this program does not know."""
+
+
+class DamagedError(FormatError):
+    """One of our files is broken at a known place."""
+
+
+class CodecError(FormatError):
+    """A payload cannot be encoded or decoded."""
+
+
+class StorageError(NightrigError):
+    """The disk refused a write, a sync or a rename."""
+
+
+class DiskFullError(StorageError):
+    """There is no room left on the disk, or less than the reserve."""
+
+
+class CameraError(NightrigError):
+    """A camera cannot be used."""
+
+
+class CameraNotFoundError(CameraError):
+    """No such camera: wrong serial, path or address, or it is unplugged."""
+
+
+class CameraBusyError(CameraError):
+    """Another program has the camera open."""
+
+
+class CameraProfileError(CameraError):
+    """The camera has no such size, rate or format."""
+
+
+class CameraLostError(CameraError):
+    """The camera was there and has stopped delivering."""
+
+
+class SourceEndedError(CameraError):
+    """A file has been played to its end."""
+
+
+class EstimatorError(NightrigError):
+    """An estimator cannot start, or failed on a frame."""
