@@ -1,1 +1,6 @@
-"""placeholder"""
+"""Bytes and arrays: record files, depth codecs, mesh files. Usable as a library without the service.
+
+from codec import DepthReader, DepthWriter
+"""
+
+from __future__ import annotations
