@@ -1,0 +1,79 @@
+"""The effort ladder: which depth codec the writer uses now. Pure decisions, no clocks, no files.
+
+Short of CPU it steps to a cheaper codec, short of disk to a denser one, and it goes to uncompressed only
+while the disk is fast enough and has room to spare. The bits that come back are the same on every step.
+With time to spare it returns, step by step, to the codec that was asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# From dense and dear to large and cheap.
+LADDER = ("lattice-lz4", "lz4", "raw")
+
+_TIGHT_FILL = 0.25  # the queue fills: something is short
+_EASY_FILL = 0.05
+_EASY_SECONDS = 5  # how long it must stay easy before a step back
+_SETTLE_SECONDS = 2  # how long a step is given to show its effect
+_RAW_DISK_MARGIN = 1.5
+_RAW_ROOM_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the writer saw in the last second.
+
+    fill: fullest ring, 0 to 1. encode_busy: share of the compressing threads' time in use. disk_busy: share
+    of the second spent waiting for the disk. disk_rate: bytes a second the disk takes when it is written
+    to; raw_rate: bytes a second the depth would be uncompressed; free_bytes: room above the reserve.
+    """
+
+    fill: float
+    encode_busy: float
+    disk_busy: float
+    disk_rate: float
+    raw_rate: float
+    free_bytes: int
+
+
+class EffortLadder:
+    """Call step() once a second; `codec` is the one to use until the next call."""
+
+    def __init__(self, wanted: str) -> None:
+        """`wanted` is the codec of the rig file; one that is not on the ladder is never left."""
+        self.wanted = wanted
+        self.codec = wanted
+        self._settle = 0
+        self._easy = 0
+
+    def step(self, load: Load) -> str | None:
+        """The reason for a change ("cpu", "disk", "easy"), or None where the codec stays."""
+        if self.codec not in LADDER:
+            return None
+        self._settle = max(0, self._settle - 1)
+        self._easy = self._easy + 1 if load.fill < _EASY_FILL else 0
+        place, wanted = LADDER.index(self.codec), LADDER.index(self.wanted)
+        if load.fill > _TIGHT_FILL and not self._settle:
+            if load.disk_busy > load.encode_busy:
+                return self._go(place - 1, "disk")
+            if place + 1 < len(LADDER) and self._may_use(LADDER[place + 1], load):
+                return self._go(place + 1, "cpu")
+        if self.codec == "raw" and not self._may_use("raw", load):
+            return self._go(place - 1, "disk")
+        if self._easy >= _EASY_SECONDS and place != wanted:
+            return self._go(place + (1 if wanted > place else -1), "easy")
+        return None
+
+    def _may_use(self, codec: str, load: Load) -> bool:
+        if codec != "raw":
+            return True
+        fast_enough = load.disk_rate > _RAW_DISK_MARGIN * load.raw_rate
+        return fast_enough and load.free_bytes > load.raw_rate * _RAW_ROOM_S
+
+    def _go(self, place: int, reason: str) -> str | None:
+        if place < 0:
+            return None
+        self.codec = LADDER[place]
+        self._settle, self._easy = _SETTLE_SECONDS, 0
+        return reason

@@ -1,0 +1,169 @@
+"""The estimator process: newest frames in, results out, never in anyone's way.
+
+Observes the rings of its cameras, matches frames by time, and pushes what its estimator makes of them
+into a ring of its own, from which the writer takes it. What it had no time for is counted as skipped; it
+can be filled in later from the recording. Told to stop by "stop" or the end of its control pipe.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import select
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from capture import ring as kinds
+from capture.counters import CounterPage
+from capture.estimators import Estimator, InputKey, make_estimator
+from capture.frames import CameraInfo, Frame, StreamInfo
+from capture.ring import FrameRing, RingFrame, RingSpec, drain_event
+from capture.spawn import Link
+from capture.specs import EstimatorSpec
+from codec.errors import EstimatorError
+from codec.records.layout import CLOCKS
+
+COUNTERS = ("heartbeat_ns", "seen", "estimated", "skipped", "failed", "mesh_stream")
+_TICK_S = 0.2
+_DEFAULT_SKEW_S = 0.05
+_REPORT_FAILURES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EstimationJob:
+    """What an estimator process is told. `observer` is which of the rings' observers it is."""
+
+    spec: EstimatorSpec
+    cameras: dict[str, CameraInfo]
+    rings: dict[str, RingSpec]
+    observer: int
+    results: RingSpec
+    counters_fd: int
+
+
+def run(job: EstimationJob, link: Link) -> int:
+    """Entry of the process."""
+    estimator = make_estimator(job.spec)
+    try:
+        outputs = estimator.open(job.cameras)
+        _Estimation(job, link, estimator, outputs).run()
+    finally:
+        estimator.close()
+    link.event("done")
+    return 0
+
+
+class _Estimation:
+    def __init__(
+        self, job: EstimationJob, link: Link, estimator: Estimator, outputs: tuple[StreamInfo, ...]
+    ) -> None:
+        self._link, self._estimator = link, estimator
+        self._counters = CounterPage(COUNTERS, job.counters_fd)
+        self._inputs = _Inputs(job, estimator.inputs())
+        self._results = FrameRing(job.results)
+        self._stream_of = {stream.name: i for i, stream in enumerate(outputs)}
+        self._last_number: int | None = None
+        meshes = [i for i, stream in enumerate(outputs) if stream.pixel_format == "mesh"]
+        self._counters["mesh_stream"] = meshes[0] + 1 if meshes else 0
+        info = CameraInfo(job.spec.name, "estimator", job.spec.kind, outputs)
+        self._results.push(
+            json.dumps(asdict(info)).encode(), kind=kinds.INFO, monotonic_ns=time.monotonic_ns()
+        )
+
+    def run(self) -> None:
+        self._link.event("ready")
+        while not any(command in ("stop", "orphaned") for command in self._link.commands()):
+            self._counters["heartbeat_ns"] = time.monotonic_ns()
+            self._inputs.wait(self._link.control_fd)
+            frames = self._inputs.newest()
+            if frames is not None:
+                self._estimate(frames)
+        self._results.push(b'{"reason":"stopped"}', kind=kinds.END, monotonic_ns=time.monotonic_ns())
+
+    def _estimate(self, frames: dict[InputKey, Frame]) -> None:
+        self._count(frames[self._inputs.pace].number)
+        try:
+            results = self._estimator.estimate(frames)
+        except (EstimatorError, ValueError, ArithmeticError) as error:
+            # One frame that an estimator cannot take must not end the night's results.
+            self._counters.add("failed")
+            self._counters.add("skipped")
+            if self._counters["failed"] <= _REPORT_FAILURES:
+                number = frames[self._inputs.pace].number
+                self._link.event("error", message=f"estimator failed on frame {number}: {error}")
+            return
+        pushed = all([self._push(result) for result in results])
+        self._counters.add("estimated" if pushed else "skipped")
+
+    def _count(self, number: int) -> None:
+        """Frames that came and went since the last one were skipped."""
+        self._counters.add("seen")
+        if self._last_number is not None and number > self._last_number + 1:
+            self._counters.add("skipped", number - self._last_number - 1)
+        self._last_number = number
+
+    def _push(self, result: Frame) -> bool:
+        return self._results.push(
+            result.data,
+            stream=self._stream_of[result.stream],
+            clock=CLOCKS.index(result.clock) if result.clock in CLOCKS else 0,
+            epoch=self._inputs.epoch,
+            number=result.number,
+            device_time_s=result.device_time_s,
+            monotonic_ns=result.monotonic_ns,
+            meta=result.meta,
+        )
+
+
+class _Inputs:
+    """The newest frame of every input stream, matched by time."""
+
+    def __init__(self, job: EstimationJob, keys: tuple[InputKey, ...]) -> None:
+        self._keys = keys
+        self.pace = keys[0]
+        self.epoch = 0
+        self._rings = {name: FrameRing(spec) for name, spec in job.rings.items()}
+        self._pace_fd = job.rings[self.pace[0]].observer_fds[job.observer]
+        self._streams = {key: _stream_index(job.cameras, key) for key in keys}
+        fps = job.cameras[self.pace[0]].streams[self._streams[self.pace]].fps
+        self._skew_ns = round(1e9 * (0.5 / fps if fps > 0 else _DEFAULT_SKEW_S))
+        self._held: dict[InputKey, RingFrame] = {}
+        self._done = 0
+
+    def wait(self, control_fd: int) -> None:
+        """Until the camera that sets the pace has pushed something."""
+        select.select([self._pace_fd, control_fd], [], [], _TICK_S)
+        drain_event(self._pace_fd)
+
+    def newest(self) -> dict[InputKey, Frame] | None:
+        """One frame of each input, taken at nearly the same moment; None until there is a new set."""
+        for key in self._keys:
+            held = self._held.get(key)
+            after = held.sequence if held else 0
+            fresh = self._rings[key[0]].newest(self._streams[key], after=after)
+            if fresh is not None:
+                self._held[key] = fresh
+        pace = self._held.get(self.pace)
+        if pace is None or pace.sequence <= self._done or len(self._held) < len(self._keys):
+            return None
+        if any(abs(f.monotonic_ns - pace.monotonic_ns) > self._skew_ns for f in self._held.values()):
+            return None
+        self._done, self.epoch = pace.sequence, pace.epoch
+        return {key: _frame(key, frame) for key, frame in self._held.items()}
+
+
+def _stream_index(cameras: Mapping[str, CameraInfo], key: InputKey) -> int:
+    return [stream.name for stream in cameras[key[0]].streams].index(key[1])
+
+
+def _frame(key: InputKey, entry: RingFrame) -> Frame:
+    return Frame(
+        stream=key[1],
+        number=entry.number,
+        data=entry.data,
+        device_time_s=None if math.isnan(entry.device_time_s) else entry.device_time_s,
+        clock=CLOCKS[entry.clock],
+        monotonic_ns=entry.monotonic_ns,
+        meta=entry.meta,
+    )

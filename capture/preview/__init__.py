@@ -1,0 +1,8 @@
+"""The preview process: what the rig sees now, in a window. An observer: it can slow nothing down."""
+
+from __future__ import annotations
+
+from capture.preview.job import PreviewJob
+from capture.preview.process import run
+
+__all__ = ["PreviewJob", "run"]

@@ -1,0 +1,150 @@
+"""The record files of one camera: opens segments, rotates them by time and size, never leaves a hole.
+
+Used by the writer's thread alone. A record that cannot be written stays in the caller's hands (an
+exception says why); a poisoned segment is left as it is and another one begun. Sealing (index, last
+sync) happens on a thread of its own, so that a slow disk does not hold up the next segment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capture import session
+from codec import durable
+from codec.durable import SyncThread
+from codec.errors import FormatError, StorageError
+from codec.records.layout import FRAME
+from codec.records.reader import RecordFile
+from codec.records.writer import Packed, RecordWriter
+
+CLOCK_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentLimits:
+    """When a segment is full: its age in seconds or its size in bytes."""
+
+    seconds: float
+    bytes: int
+
+
+class CameraFiles:
+    """The segments of one camera (or estimator) in one session."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        limits: SegmentLimits,
+        sync: SyncThread,
+        sealer: ThreadPoolExecutor,
+        counters: Callable[[], dict[str, Any]],
+        prefix: str = "",
+    ) -> None:
+        """`counters` gives what the clock records hold: the camera's own count of what came in."""
+        self._folder, self._name, self._prefix = folder, name, prefix
+        self._limits, self._sync, self._sealer, self._counters = limits, sync, sealer, counters
+        self._writer: RecordWriter | None = None
+        self._camera: dict[str, Any] = {}
+        self._epoch = 0
+        self._opened_s = self._clocked_s = 0.0
+        self.file_bytes = 0
+
+    def last_written(self) -> dict[int, tuple[int, int]]:
+        """Stream -> (epoch, number) of the last whole frame on disk, from an earlier writer process."""
+        found: dict[int, tuple[int, int]] = {}
+        for path in session.list_segments(self._folder, prefix=self._prefix):
+            with contextlib.suppress(FormatError, StorageError), RecordFile(path) as file:
+                frames = file.entries[file.of_kind(FRAME)]
+                for stream in set(frames["stream"].tolist()):
+                    last = frames[frames["stream"] == stream][-1]
+                    key = (int(last["epoch"]), int(last["number"]))
+                    found[stream] = max(found.get(stream, key), key)
+        return found
+
+    def begin(self, camera: dict[str, Any], epoch: int) -> None:
+        """The camera was opened (again): its streams from here on."""
+        changed = bool(self._camera) and camera["streams"] != self._camera["streams"]
+        self._camera, self._epoch = camera, epoch
+        if self._writer is not None:
+            if changed or self._writer.file.poisoned:
+                self.rotate()
+            else:
+                self._describe(self._writer)
+
+    def append(self, record: Packed) -> int:
+        """Append a record; returns its bytes on disk. Raises DiskFullError or StorageError."""
+        written = self._current().append(record)
+        self.file_bytes += written
+        return written
+
+    def gap(self, stream: int, epoch: int, gap: dict[str, Any]) -> None:
+        """Write a gap record. Raises like append()."""
+        self._current().gap(stream, gap, epoch=epoch)
+
+    def _current(self) -> RecordWriter:
+        now_s = time.monotonic()
+        if self._writer is not None:
+            full = self._writer.size >= self._limits.bytes or now_s - self._opened_s >= self._limits.seconds
+            if full or self._writer.file.poisoned:
+                self.rotate()
+        if self._writer is None:
+            self._writer = self._open()
+        if now_s - self._clocked_s >= CLOCK_EVERY_S:
+            self._clocked_s = now_s
+            self._writer.clock(self._counters())
+        return self._writer
+
+    def _open(self) -> RecordWriter:
+        durable.make_directory(self._folder)
+        number = session.next_segment_number(self._folder, prefix=self._prefix)
+        path = session.segment_path(self._folder, number, prefix=self._prefix)
+        writer = None
+        try:
+            writer = RecordWriter(path, info={"camera": self._name, "segment": number})
+            self._describe(writer)
+        except StorageError:
+            if writer is not None:
+                writer.close()
+            path.unlink(missing_ok=True)  # ours, just made, and without a single frame
+            raise
+        self._opened_s = time.monotonic()
+        self._clocked_s = 0.0  # each segment ties the clocks together at its beginning
+        self._sync.add(writer.file)
+        return writer
+
+    def _describe(self, writer: RecordWriter) -> None:
+        camera = {key: value for key, value in self._camera.items() if key != "streams"}
+        for index, stream in enumerate(self._camera["streams"]):
+            writer.stream(index, {**stream, "camera": camera}, epoch=self._epoch)
+
+    def rotate(self) -> None:
+        """Close the current segment; the next record begins another."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        self._sync.remove(writer.file)
+        if writer.file.poisoned:
+            writer.close()
+        else:
+            self._sealer.submit(_seal, writer, self._counters())
+
+    @property
+    def poisoned(self) -> bool:
+        """True where the current segment takes nothing any more."""
+        return self._writer is not None and self._writer.file.poisoned
+
+
+def _seal(writer: RecordWriter, counters: dict[str, Any]) -> None:
+    try:
+        writer.clock(counters)
+        writer.seal()
+    except StorageError:
+        writer.close()  # without its index the file is scanned; every record in it is whole

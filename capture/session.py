@@ -1,0 +1,146 @@
+"""The one place that knows folder and file names.
+
+<root>/<YYYYmmddTHHMMSSZ>-<rig>/
+    session.json                  what was recorded, with what, and the totals
+    events.jsonl                  connects, losses, restarts, disk warnings
+    <camera>/000.nrig, 001.nrig   all streams of one camera, in segments
+    people/parameters-000.nrig    body parameters; people/mesh-000.xz the meshes
+    <estimator>/000.nrig          depth maps an estimator made
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codec import durable
+from codec.errors import ConfigError, NotOurFileError, StorageError
+
+SESSION_FILE = "session.json"
+EVENTS_FILE = "events.jsonl"
+PEOPLE = "people"
+PARAMETERS_PREFIX = "parameters-"
+MESH_PREFIX = "mesh-"
+_SEGMENT = re.compile(r"^(?P<prefix>[a-z]+-)?(?P<number>\d{3,})\.(?P<suffix>nrig|xz)$")
+
+NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+
+
+def segment_path(folder: Path, number: int, *, prefix: str = "", suffix: str = "nrig") -> Path:
+    """Where segment `number` of a series lies."""
+    return folder / f"{prefix}{number:03d}.{suffix}"
+
+
+def list_segments(folder: Path, *, prefix: str = "", suffix: str = "nrig") -> list[Path]:
+    """The segments of a series that exist, in order."""
+    found: list[tuple[int, Path]] = []
+    if folder.is_dir():
+        for path in folder.iterdir():
+            match = _SEGMENT.match(path.name)
+            if match and (match["prefix"] or "") == prefix and match["suffix"] == suffix:
+                found.append((int(match["number"]), path))
+    return [path for _, path in sorted(found)]
+
+
+def next_segment_number(folder: Path, *, prefix: str = "", suffix: str = "nrig") -> int:
+    """One above the highest there is: a segment is never opened for appending again."""
+    existing = list_segments(folder, prefix=prefix, suffix=suffix)
+    if not existing:
+        return 0
+    match = _SEGMENT.match(existing[-1].name)
+    assert match is not None
+    return int(match["number"]) + 1
+
+
+def create_session(root: Path, rig: str, config: dict[str, Any], versions: dict[str, str]) -> Path:
+    """Make the folder and its session.json; two starts in one second get two folders."""
+    durable.make_directory(root)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    for attempt in range(100):
+        suffix = f"-{attempt}" if attempt else ""
+        folder = root / f"{stamp}-{rig}{suffix}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StorageError(f"cannot create {folder}: {error.strerror}") from error
+        durable.sync_directory(root)
+        now = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
+        save_session(
+            folder,
+            {"format": "nightrig-session", "version": 1, "rig": rig, "started": now}
+            | {"config": config, "versions": versions, "cameras": {}, "totals": None},
+        )
+        return folder
+    raise StorageError(f"cannot find a free name for a session in {root}")
+
+
+def save_session(folder: Path, value: dict[str, Any]) -> None:
+    """Replace session.json, whole or not at all."""
+    durable.write_atomically(folder / SESSION_FILE, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def load_session(folder: Path) -> dict[str, Any]:
+    """session.json, or {} where there is none or it is broken: the record files say all that is needed."""
+    try:
+        value = json.loads((folder / SESSION_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def append_event(folder: Path, event: dict[str, Any]) -> None:
+    """One line more in events.jsonl."""
+    stamp = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
+    line = json.dumps({**stamp, **event}, separators=(",", ":")) + "\n"
+    with (folder / EVENTS_FILE).open("a") as file:
+        file.write(line)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The segments of one camera or estimator, in order. `name` is the camera's, "people" for bodies."""
+
+    name: str
+    segments: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFiles:
+    """What is in a session folder (or a single camera folder, or one file)."""
+
+    folder: Path
+    info: dict[str, Any]
+    series: tuple[Series, ...]
+    meshes: tuple[Path, ...]
+
+
+def open_session(path: Path) -> SessionFiles:
+    """Find the files of a session, of one camera's folder, or a single .nrig file.
+
+    Raises ConfigError where the path does not exist and NotOurFileError where nothing of ours is in it.
+    """
+    if path.is_file():
+        return SessionFiles(path.parent, {}, (Series(path.stem, (path,)),), ())
+    if not path.is_dir():
+        raise ConfigError(f"{path} does not exist; name a session folder, a camera folder or a .nrig file")
+    own = list_segments(path) or list_segments(path, prefix=PARAMETERS_PREFIX)
+    if own:
+        meshes = list_segments(path, prefix=MESH_PREFIX, suffix="xz")
+        return SessionFiles(path, {}, (Series(path.name, tuple(own)),), tuple(meshes))
+    series, meshes = [], []
+    for folder in sorted(p for p in path.iterdir() if p.is_dir()):
+        segments = list_segments(folder) or list_segments(folder, prefix=PARAMETERS_PREFIX)
+        if segments:
+            series.append(Series(folder.name, tuple(segments)))
+        meshes += list_segments(folder, prefix=MESH_PREFIX, suffix="xz")
+    if not series and not meshes and not (path / SESSION_FILE).is_file():
+        raise NotOurFileError(
+            f"{path} holds no recording: no session.json and no camera folder with .nrig files"
+        )
+    return SessionFiles(path, load_session(path), tuple(series), tuple(meshes))

@@ -1,0 +1,138 @@
+"""Starts child processes: a fresh interpreter, one entry function, plain data, named descriptors.
+
+Never a fork (a forked librealsense hangs) and never the parent's main module (a child must not pay for
+the imports of the command line). A child ignores Ctrl-C, which the terminal sends to the whole group: it
+is told to stop through its control pipe, whose end it sees even when the parent was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+_CHILD = Path(__file__).with_name("_child.py")
+_PIPE_READ = 1 << 16
+_EVENT_WAIT_S = 1.0
+
+
+class Link:
+    """A child's end of its two pipes: commands from the parent, events to it.
+
+    Commands are words and events JSON objects, one a line. The end of the control pipe, which says that
+    the parent is gone, reads as the command "orphaned".
+    """
+
+    def __init__(self, control_fd: int, event_fd: int) -> None:
+        self.control_fd = control_fd
+        self._event_fd = event_fd
+        self._pending = b""
+        os.set_blocking(control_fd, False)
+        os.set_blocking(event_fd, False)
+
+    def commands(self) -> list[str]:
+        """Commands that have arrived; never waits."""
+        try:
+            data = os.read(self.control_fd, _PIPE_READ)
+        except BlockingIOError:
+            return []
+        if not data:
+            return ["orphaned"]
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        return [line.decode() for line in lines]
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Tell the parent; dropped where it does not listen for a second, since work must go on."""
+        line = json.dumps({"event": kind, **fields}, separators=(",", ":")) + "\n"
+        left = line.encode()
+        while left:
+            try:
+                left = left[os.write(self._event_fd, left) :]
+            except BlockingIOError:
+                if not select.select([], [self._event_fd], [], _EVENT_WAIT_S)[1]:
+                    return
+            except BrokenPipeError:
+                return
+
+
+class Child:
+    """A running child, seen from its parent."""
+
+    def __init__(self, name: str, entry: str, job: Any, fds: Iterable[int]) -> None:
+        """Start `entry` ("package.module:function"), which gets (job, link). `fds` keep their numbers."""
+        self.name = name
+        control_read, control_write = os.pipe()
+        event_read, event_write = os.pipe()
+        job_fd = os.memfd_create("nightrig-job", os.MFD_CLOEXEC)
+        os.write(job_fd, pickle.dumps((entry, job, control_read, event_write)))
+        os.lseek(job_fd, 0, os.SEEK_SET)
+        # The child is born with SIGINT blocked and ignores it before it unblocks it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, str(_CHILD), str(job_fd)],
+                pass_fds=[job_fd, control_read, event_write, *fds],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,  # stdout belongs to the verb's own output
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            for fd in (job_fd, control_read, event_write):
+                os.close(fd)
+        self._control_fd = control_write
+        self.event_fd = event_read
+        self._pending = b""
+        os.set_blocking(event_read, False)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, command: str) -> None:
+        """Send a command; a dead child's is dropped."""
+        try:
+            os.write(self._control_fd, command.encode() + b"\n")
+        except BrokenPipeError:
+            return
+
+    def events(self) -> list[dict[str, Any]]:
+        """Events that have arrived; never waits."""
+        events: list[dict[str, Any]] = []
+        while True:
+            try:
+                data = os.read(self.event_fd, _PIPE_READ)
+            except BlockingIOError:
+                return events
+            if not data:
+                return events
+            *lines, self._pending = (self._pending + data).split(b"\n")
+            events += [json.loads(line) for line in lines]
+
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        return self._process.poll()
+
+    def wait(self, timeout_s: float) -> bool:
+        """True once it has ended."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL; a hung SDK call knows no other way."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Close the pipes; the child, if it still runs, reads that as "orphaned"."""
+        os.close(self._control_fd)
+        os.close(self.event_fd)

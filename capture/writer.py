@@ -1,0 +1,296 @@
+"""The writer process: takes every frame of every ring, compresses in a thread pool, appends to files.
+
+Owns all record files and the effort ladder. Nothing leaves a ring before it is written, so a full or
+failing disk holds frames in the rings for as long as they have room, and a writer that dies leaves them
+to the next one, which goes on after the last number it finds on disk. Told "stop" it drains all rings
+and seals the files; told "now" it writes down what it leaves and seals. If its control pipe ends (the
+supervisor was killed) it waits for the cameras to end, drains and seals.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capture import session
+from capture.counters import CounterPage
+from capture.effort import LADDER, EffortLadder, Load
+from capture.lane import Lane, LaneLoad, LaneSettings
+from capture.people import MeshSeries
+from capture.ring import FrameRing, RingSpec, drain_event
+from capture.segments import CameraFiles, SegmentLimits
+from capture.spawn import Link
+from codec.durable import AppendFile, SyncThread
+from codec.errors import DiskFullError, StorageError
+
+MAX_LANES = 16
+MAX_STREAMS = 8
+_TICK_S = 0.1
+_DISK_RETRY_S = 1.0
+_ORPHAN_PATIENCE_S = 10.0
+
+COUNTERS = (
+    "heartbeat_ns",
+    "free_bytes",
+    "disk_rate",
+    "effort",
+    "blocked",
+    "storage_errors",
+    "outages",
+    *(
+        f"{what}{lane}.{stream}"
+        for lane in range(MAX_LANES)
+        for stream in range(MAX_STREAMS)
+        for what in ("written", "raw", "file", "dropped", "outage")
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSpec:
+    """A ring to be written, and whose it is. `counters_fd` is the page of its producer, or -1."""
+
+    name: str
+    ring: RingSpec
+    is_camera: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WriterJob:
+    """What the writer process is told."""
+
+    session: Path
+    lanes: tuple[LaneSpec, ...]
+    counters_fd: int
+    depth_codec: str
+    jpeg_quality: int
+    sync_s: float
+    segment_s: float
+    segment_bytes: int
+    reserve_bytes: int
+    threads: int
+    mesh_preset: int
+
+
+def run(job: WriterJob, link: Link) -> int:
+    """Entry of the process."""
+    return _Writer(job, link).run()
+
+
+class _Writer:
+    def __init__(self, job: WriterJob, link: Link) -> None:
+        self._job, self._link = job, link
+        self._counters = CounterPage(COUNTERS, job.counters_fd)
+        self._pool = ThreadPoolExecutor(job.threads, thread_name_prefix="encode")
+        self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal")
+        self._sync = SyncThread(job.sync_s, self._sync_failed)
+        self._done_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._ladder = EffortLadder(job.depth_codec)
+        self._lanes = [self._lane(i, spec) for i, spec in enumerate(job.lanes)]
+        self._stopping = self._orphaned = self._at_once = False
+        self._orphan_deadline_s = 0.0
+        self._blocked_until_s = 0.0
+        self._second_s = time.monotonic()
+        self._disk_rate = 0.0
+        self._people_taken = False
+        self._look_at_disk()
+
+    def _lane(self, index: int, spec: LaneSpec) -> Lane:
+        return Lane(
+            index=index,
+            name=spec.name,
+            ring=FrameRing(spec.ring),
+            open_files=lambda camera: self._open_files(index, spec, camera),
+            pool=self._pool,
+            counters=self._counters,
+            settings=LaneSettings(
+                jpeg_quality=self._job.jpeg_quality,
+                live=spec.is_camera,
+                in_flight=2 * self._job.threads + 2,
+            ),
+            on_done=lambda: os.eventfd_write(self._done_fd, 1),
+            report=self._link.event,
+            depth_codec=self._ladder.codec,
+        )
+
+    def _open_files(
+        self, index: int, spec: LaneSpec, camera: dict[str, Any]
+    ) -> tuple[CameraFiles, MeshSeries | None]:
+        formats = {stream["pixel_format"] for stream in camera["streams"]}
+        bodies = not spec.is_camera and formats <= {"mesh", "f32"}
+        name = spec.name
+        if bodies and not self._people_taken:
+            name, self._people_taken = session.PEOPLE, True
+        folder = self._job.session / name
+        files = CameraFiles(
+            folder,
+            spec.name,
+            limits=SegmentLimits(self._job.segment_s, self._job.segment_bytes),
+            sync=self._sync,
+            sealer=self._sealer,
+            counters=lambda: self._lane_counters(index),
+            prefix=session.PARAMETERS_PREFIX if bodies else "",
+        )
+        meshes = None
+        if "mesh" in formats:
+            metadata = {"camera": {key: camera[key] for key in ("name", "backend", "model")}}
+            meshes = MeshSeries(folder, metadata=metadata, preset=self._job.mesh_preset)
+        return files, meshes
+
+    def _lane_counters(self, index: int) -> dict[str, Any]:
+        own = {}
+        for what in ("written", "dropped", "outage"):
+            values = [self._counters[f"{what}{index}.{stream}"] for stream in range(MAX_STREAMS)]
+            own[what] = values
+        return own
+
+    # ---- the loop ----
+
+    def run(self) -> int:
+        self._link.event("ready")
+        while not self._finished():
+            self._wait()
+            self._obey()
+            self._counters["heartbeat_ns"] = time.monotonic_ns()
+            if time.monotonic() - self._second_s >= 1.0:
+                self._each_second()
+            self._move()
+        self._finish()
+        return 0
+
+    def _wait(self) -> None:
+        fds = [lane.ring.spec.data_fd for lane in self._lanes]
+        control = [] if self._orphaned else [self._link.control_fd]
+        ready = select.select([*fds, self._done_fd, *control], [], [], _TICK_S)[0]
+        for fd in ready:
+            if fd != self._link.control_fd:
+                drain_event(fd)
+
+    def _move(self) -> None:
+        if time.monotonic() < self._blocked_until_s:
+            return
+        for lane in self._lanes:
+            lane.take()
+            if not self._append(lane):
+                return
+            lane.take()
+
+    def _append(self, lane: Lane) -> bool:
+        """False where the disk refused; frames wait in the rings and it is tried again in a second."""
+        try:
+            if not self._counters["free_bytes"]:
+                raise DiskFullError(f"less than the reserve is free on the disk of {self._job.session}")
+            lane.append_ready()
+        except StorageError as error:
+            if lane.rotate_if_poisoned():
+                return self._append(lane)
+            self._refused(error)
+            return False
+        if self._counters["blocked"]:
+            self._counters["blocked"] = 0
+            self._link.event("storage", message="the disk takes data again", ok=True)
+        return True
+
+    def _refused(self, error: StorageError) -> None:
+        self._blocked_until_s = time.monotonic() + _DISK_RETRY_S
+        if not self._counters["blocked"]:
+            self._counters["blocked"] = 1
+            self._counters.add("storage_errors")
+            self._link.event("storage", message=str(error), ok=False)
+
+    def _sync_failed(self, file: AppendFile, error: StorageError) -> None:
+        at_risk = file.size - file.synced_size
+        self._counters.add("storage_errors")
+        self._link.event("storage", ok=False, message=f"{error}; its last {at_risk} bytes may be lost")
+
+    # ---- once a second ----
+
+    def _each_second(self) -> None:
+        now_s = time.monotonic()
+        seconds, self._second_s = now_s - self._second_s, now_s
+        self._look_at_disk()
+        total = LaneLoad()
+        for lane in self._lanes:
+            total.encode_s += lane.load.encode_s
+            total.disk_s += lane.load.disk_s
+            total.raw_depth_bytes += lane.load.raw_depth_bytes
+            total.file_bytes += lane.load.file_bytes
+            lane.load = LaneLoad()
+        self._counters["disk_rate"] = round(total.file_bytes / seconds)
+        if total.disk_s > 0:
+            self._disk_rate = total.file_bytes / total.disk_s
+        self._step_effort(
+            Load(
+                fill=max((lane.ring.fill for lane in self._lanes), default=0.0),
+                encode_busy=total.encode_s / seconds / self._job.threads,
+                disk_busy=total.disk_s / seconds,
+                disk_rate=self._disk_rate,
+                raw_rate=total.raw_depth_bytes / seconds,
+                free_bytes=self._counters["free_bytes"],
+            )
+        )
+
+    def _step_effort(self, load: Load) -> None:
+        reason = self._ladder.step(load)
+        if reason is not None:
+            for lane in self._lanes:
+                lane.depth_codec = self._ladder.codec
+            self._link.event("effort", codec=self._ladder.codec, reason=reason, fill=round(load.fill, 3))
+        if self._ladder.codec in LADDER:
+            self._counters["effort"] = LADDER.index(self._ladder.codec)
+
+    def _look_at_disk(self) -> None:
+        disk = os.statvfs(self._job.session)
+        self._counters["free_bytes"] = max(0, disk.f_bavail * disk.f_frsize - self._job.reserve_bytes)
+
+    # ---- the end ----
+
+    def _obey(self) -> None:
+        if self._orphaned:
+            return
+        try:
+            readable = select.select([self._link.control_fd], [], [], 0)[0]
+        except OSError:
+            readable = []
+        for command in self._link.commands() if readable else []:
+            if command == "now":
+                self._stopping = self._at_once = True
+            elif command == "stop":
+                self._stopping = True
+            elif command == "orphaned":
+                self._orphaned = True
+                self._orphan_deadline_s = time.monotonic() + _ORPHAN_PATIENCE_S
+
+    def _finished(self) -> bool:
+        if self._at_once:
+            return True
+        drained = all(lane.idle for lane in self._lanes)
+        if self._orphaned:
+            ended = all(lane.ended for lane in self._lanes if lane.settings.live)
+            return drained and (ended or time.monotonic() > self._orphan_deadline_s)
+        if self._stopping and self._counters["blocked"]:
+            return True  # the disk takes nothing: say so instead of waiting for ever
+        return self._stopping and drained
+
+    def _finish(self) -> None:
+        now_ns = time.monotonic_ns()
+        self._pool.shutdown(wait=True)
+        for lane in self._lanes:
+            try:
+                if not self._counters["blocked"]:
+                    lane.append_ready()
+                lane.abandon(disk_full=bool(self._counters["blocked"]))
+                lane.finish(now_ns)
+            except StorageError as error:
+                self._counters.add("storage_errors")
+                self._link.event("storage", message=str(error), ok=False)
+        self._sync.close()
+        self._sealer.shutdown(wait=True)
+        self._link.event("done")
+        sys.stderr.flush()

@@ -1,0 +1,209 @@
+"""How a record lies in a file: the 64-byte header, its kinds and its checks. Bytes only.
+
+    u32 length | magic "NREC" | kind stream codec clock (u8 each) | u32 width | u32 height | u32 epoch
+    u64 number | f64 device_time_s | i64 monotonic_ns | u32 meta_length | u32 raw_length
+    u32 payload_crc | u32 header_crc                            64 bytes, little-endian
+    payload (length - 60 - meta_length bytes) | meta (meta_length bytes of UTF-8 JSON)
+
+`length` counts what follows it. header_crc covers the 60 bytes before it, so that a scan can trust the
+length and step over the payload; payload_crc covers payload and meta. docs/FORMAT.md says the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MAGIC = b"NREC"
+FORMAT_NAME = "nightrig-records"
+FORMAT_VERSION = 1
+
+# Record kinds.
+FILE, STREAM, FRAME, GAP, CLOCK, INDEX, END = range(1, 8)
+KIND_NAMES = {
+    FILE: "file",
+    STREAM: "stream",
+    FRAME: "frame",
+    GAP: "gap",
+    CLOCK: "clock",
+    INDEX: "index",
+    END: "end",
+}
+
+# Payloads of frames that are not depth images; depth codecs have the ids 0 to 15.
+CODEC_JPEG = 16
+CODEC_F32 = 17
+
+# Clock domains of device_time_s, by their number in the header.
+CLOCKS = ("", "hardware", "system", "global", "monotonic", "media")
+
+_HEADER = struct.Struct("<I4sBBBBIIIQdqIII")
+_CRC = struct.Struct("<I")
+HEADER_BYTES = _HEADER.size + _CRC.size
+LENGTH_BYTES = 4
+MAX_RECORD_BYTES = 256 << 20  # a reader allocates no more than this for one record, whatever it claims
+
+ENTRY = np.dtype(
+    [
+        ("offset", "<u8"),
+        ("number", "<u8"),
+        ("monotonic_ns", "<i8"),
+        ("device_time_s", "<f8"),
+        ("length", "<u4"),
+        ("epoch", "<u4"),
+        ("raw_length", "<u4"),
+        ("kind", "u1"),
+        ("stream", "u1"),
+        ("codec", "u1"),
+        ("clock", "u1"),
+    ]
+)
+"""One record in an index: where it begins, how long it is as a whole, and what its header says."""
+
+END_PAYLOAD = struct.Struct("<QQQ")  # offset of the index, records before it, frames among them
+END_BYTES = HEADER_BYTES + END_PAYLOAD.size
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A record's header, decoded."""
+
+    kind: int
+    stream: int
+    codec: int
+    clock: int
+    width: int
+    height: int
+    epoch: int
+    number: int
+    device_time_s: float
+    monotonic_ns: int
+    meta_length: int
+    raw_length: int
+    payload_crc: int
+    length: int
+
+    @property
+    def total_bytes(self) -> int:
+        """The whole record on disk, its length field included."""
+        return self.length + LENGTH_BYTES
+
+    @property
+    def payload_length(self) -> int:
+        """Bytes of the payload, without the meta behind it."""
+        return self.total_bytes - HEADER_BYTES - self.meta_length
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A whole record, its payload checked against its CRC."""
+
+    header: Header
+    payload: bytes
+    meta: bytes
+    offset: int
+
+    def json(self) -> dict[str, Any]:
+        """The payload of a file, stream, gap or clock record."""
+        value = json.loads(self.payload)
+        if not isinstance(value, dict):
+            raise ValueError("not a JSON object")
+        return value
+
+
+def pack_record(
+    kind: int,
+    payload: bytes,
+    *,
+    stream: int = 0,
+    codec: int = 0,
+    clock: int = 0,
+    width: int = 0,
+    height: int = 0,
+    epoch: int = 0,
+    number: int = 0,
+    device_time_s: float | None = None,
+    monotonic_ns: int = 0,
+    raw_length: int = 0,
+    meta: bytes = b"",
+) -> tuple[bytes, bytes, bytes]:
+    """A record ready to be appended: header, payload, meta. A pure function: any thread may call it."""
+    length = HEADER_BYTES - LENGTH_BYTES + len(payload) + len(meta)
+    if length + LENGTH_BYTES > MAX_RECORD_BYTES:
+        raise ValueError(f"a record of {length} bytes is above the limit of {MAX_RECORD_BYTES}")
+    head = _HEADER.pack(
+        length,
+        MAGIC,
+        kind,
+        stream,
+        codec,
+        clock,
+        width,
+        height,
+        epoch,
+        number,
+        float("nan") if device_time_s is None else device_time_s,
+        monotonic_ns,
+        len(meta),
+        raw_length,
+        zlib.crc32(meta, zlib.crc32(payload)),
+    )
+    return head + _CRC.pack(zlib.crc32(head)), payload, meta
+
+
+def pack_json(kind: int, value: dict[str, Any], **fields: Any) -> tuple[bytes, bytes, bytes]:
+    """A record whose payload is a JSON object; `fields` as in pack_record."""
+    return pack_record(kind, json.dumps(value, separators=(",", ":")).encode(), **fields)
+
+
+def unpack_header(data: bytes | memoryview) -> Header | None:
+    """The header in the first 64 bytes, or None where they are not one (or a hostile one)."""
+    if len(data) < HEADER_BYTES:
+        return None
+    fields = _HEADER.unpack_from(data)
+    length, magic, kind, stream, codec, clock, width, height, epoch, number = fields[:10]
+    device_time_s, monotonic_ns, meta_length, raw_length, payload_crc = fields[10:]
+    if magic != MAGIC or zlib.crc32(data[: _HEADER.size]) != _CRC.unpack_from(data, _HEADER.size)[0]:
+        return None
+    if not HEADER_BYTES - LENGTH_BYTES + meta_length <= length <= MAX_RECORD_BYTES - LENGTH_BYTES:
+        return None
+    return Header(
+        kind,
+        stream,
+        codec,
+        clock,
+        width,
+        height,
+        epoch,
+        number,
+        device_time_s,
+        monotonic_ns,
+        meta_length,
+        raw_length,
+        payload_crc,
+        length,
+    )
+
+
+def entry_tuple(
+    header: Header, offset: int
+) -> tuple[int, int, int, float, int, int, int, int, int, int, int]:
+    """One ENTRY, as np.array(..., dtype=ENTRY) takes it."""
+    return (
+        offset,
+        header.number,
+        header.monotonic_ns,
+        header.device_time_s,
+        header.total_bytes,
+        header.epoch,
+        header.raw_length,
+        header.kind,
+        header.stream,
+        header.codec,
+        header.clock,
+    )

@@ -1,0 +1,221 @@
+"""Reads one record file: by its index where it has one, else by a single scan. Never writes.
+
+Promises: lengths are checked before memory is taken; damage is stepped over and listed in `damage`; a
+torn tail ends the file quietly and is listed in `damage` too; a payload is returned only if its CRC
+holds. A reader needs nothing but the file.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.errors import DamagedError, NotOurFileError, StorageError
+from codec.records.layout import (
+    END,
+    END_BYTES,
+    END_PAYLOAD,
+    ENTRY,
+    FILE,
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    FRAME,
+    GAP,
+    HEADER_BYTES,
+    INDEX,
+    LENGTH_BYTES,
+    MAGIC,
+    MAX_RECORD_BYTES,
+    STREAM,
+    Header,
+    Record,
+    entry_tuple,
+    unpack_header,
+)
+
+_SEARCH_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A stretch of a file that is no record. kind: "torn tail" (cut off at the end) or "damaged"."""
+
+    offset: int
+    length: int
+    kind: str
+
+
+class RecordFile:
+    """One record file, open for reading. Not shared between threads."""
+
+    def __init__(self, path: str | os.PathLike[str], *, use_index: bool = True) -> None:
+        """Open and index the file. Raises NotOurFileError, or StorageError where it cannot be read."""
+        self.path = Path(path)
+        try:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise StorageError(f"cannot open {self.path}: {error.strerror}") from error
+        try:
+            self.size = os.fstat(self._fd).st_size
+            self.damage: list[Damage] = []
+            self.sealed = False
+            entries = self._read_index() if use_index else None
+            self.sealed = entries is not None
+            self.entries: npt.NDArray[np.void] = self._scan() if entries is None else entries
+            self.info = self._check_file_record()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _check_file_record(self) -> dict[str, Any]:
+        first = np.flatnonzero(self.entries["kind"] == FILE)
+        if first.size == 0:
+            if not len(self.entries):
+                raise NotOurFileError(f"{self.path} is not a nightrig recording: no record found in it")
+            return {}  # its first record is damaged; the others say all that is needed
+        try:
+            info = self.read(int(first[0])).json()
+        except (DamagedError, ValueError):
+            return {}
+        if info.get("format") != FORMAT_NAME:
+            raise NotOurFileError(f"{self.path} is a {info.get('format')!r} file, not {FORMAT_NAME}")
+        version = info.get("version")
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise NotOurFileError(
+                f"{self.path} has format version {version}, this program reads up to {FORMAT_VERSION}: "
+                "update nightrig"
+            )
+        return info
+
+    def _read_index(self) -> npt.NDArray[np.void] | None:
+        if self.size < END_BYTES:
+            return None
+        tail = os.pread(self._fd, END_BYTES, self.size - END_BYTES)
+        end = unpack_header(tail)
+        if end is None or end.kind != END or end.total_bytes != END_BYTES:
+            return None
+        if zlib.crc32(tail[HEADER_BYTES:]) != end.payload_crc:
+            return None
+        index_offset, records, _ = END_PAYLOAD.unpack_from(tail, HEADER_BYTES)
+        header = self._header_at(index_offset)
+        if (
+            header is None
+            or header.kind != INDEX
+            or index_offset + header.total_bytes != self.size - END_BYTES
+        ):
+            return None
+        payload = os.pread(self._fd, header.payload_length, index_offset + HEADER_BYTES)
+        if zlib.crc32(payload) != header.payload_crc or len(payload) != records * ENTRY.itemsize:
+            return None
+        entries = np.frombuffer(payload, ENTRY)
+        ends = entries["offset"] + entries["length"]
+        # Offsets come from a file: an index that points outside it is no index.
+        return entries if not len(entries) or int(ends.max()) <= index_offset else None
+
+    def _header_at(self, offset: int) -> Header | None:
+        return unpack_header(os.pread(self._fd, HEADER_BYTES, offset))
+
+    def _scan(self) -> npt.NDArray[np.void]:
+        found: list[tuple[Any, ...]] = []
+        offset = 0
+        while offset < self.size:
+            header = self._header_at(offset)
+            if header is not None and offset + header.total_bytes <= self.size:
+                if header.kind not in (INDEX, END):
+                    found.append(entry_tuple(header, offset))
+                offset += header.total_bytes
+                continue
+            following = self._resynchronise(offset + 1)
+            torn = following is None and (header is not None or self._is_torn_start(offset))
+            end = self.size if following is None else following
+            self.damage.append(Damage(offset, end - offset, "torn tail" if torn else "damaged"))
+            offset = end
+        return np.array(found, dtype=ENTRY)
+
+    def _is_torn_start(self, offset: int) -> bool:
+        """True where the last bytes look like the beginning of a record that was never finished."""
+        head = os.pread(self._fd, LENGTH_BYTES + len(MAGIC), offset)
+        if len(head) < LENGTH_BYTES + len(MAGIC):
+            return True
+        length = int.from_bytes(head[:LENGTH_BYTES], "little")
+        return head[LENGTH_BYTES:] == MAGIC and length <= MAX_RECORD_BYTES
+
+    def _resynchronise(self, offset: int) -> int | None:
+        """Where the next whole record begins at or after `offset`, or None."""
+        overlap = LENGTH_BYTES + len(MAGIC) - 1
+        while offset < self.size:
+            block = os.pread(self._fd, _SEARCH_BYTES + overlap, offset)
+            at = block.find(MAGIC, LENGTH_BYTES)
+            while at >= 0:
+                start = offset + at - LENGTH_BYTES
+                header = self._header_at(start)
+                if header is not None and start + header.total_bytes <= self.size:
+                    return start
+                at = block.find(MAGIC, at + 1)
+            offset += max(1, len(block) - overlap)
+        return None
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def read(self, index: int) -> Record:
+        """Record number `index` of `entries`. Raises DamagedError, naming file and offset."""
+        entry = self.entries[index]
+        offset, total = int(entry["offset"]), int(entry["length"])
+        data = os.pread(self._fd, total, offset) if total <= MAX_RECORD_BYTES else b""
+        header = unpack_header(data)
+        if header is None or header.total_bytes != total or len(data) != total:
+            raise DamagedError(f"{self.path}: no whole record at byte {offset}")
+        body = memoryview(data)[HEADER_BYTES:]
+        if zlib.crc32(body) != header.payload_crc:
+            raise DamagedError(f"{self.path}: the record at byte {offset} is damaged (its checksum is wrong)")
+        split = header.payload_length
+        return Record(header, bytes(body[:split]), bytes(body[split:]), offset)
+
+    def of_kind(self, kind: int, stream: int | None = None) -> npt.NDArray[np.intp]:
+        """Positions in `entries` of the records of that kind (and stream), in file order."""
+        mask = self.entries["kind"] == kind
+        if stream is not None:
+            mask &= self.entries["stream"] == stream
+        return np.flatnonzero(mask)
+
+    def streams(self) -> dict[int, dict[str, Any]]:
+        """Stream number -> what its newest readable stream record says."""
+        return {int(self.entries["stream"][i]): value for i, value in self._json_of(STREAM)}
+
+    def gaps(self) -> list[tuple[int, int, dict[str, Any]]]:
+        """(stream, epoch, gap) of every readable gap record, in file order."""
+        return [
+            (int(self.entries["stream"][i]), int(self.entries["epoch"][i]), value)
+            for i, value in self._json_of(GAP)
+        ]
+
+    def frames(self, stream: int) -> npt.NDArray[np.intp]:
+        """Positions of the frames of a stream."""
+        return self.of_kind(FRAME, stream)
+
+    def _json_of(self, kind: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        for index in self.of_kind(kind):
+            try:
+                yield int(index), self.read(int(index)).json()
+            except (DamagedError, ValueError):
+                continue
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> RecordFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
