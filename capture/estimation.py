@@ -93,8 +93,8 @@ class _Estimation:
                 number = frames[self._inputs.pace].number
                 self._link.event("error", message=f"estimator failed on frame {number}: {error}")
             return
-        pushed = all([self._push(result) for result in results])
-        self._counters.add("estimated" if pushed else "skipped")
+        pushed = [self._push(result) for result in results]
+        self._counters.add("estimated" if all(pushed) else "skipped")
 
     def _count(self, number: int) -> None:
         """Frames that came and went since the last one were skipped."""

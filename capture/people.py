@@ -5,13 +5,18 @@ Used by the writer's thread alone. A new writer process begins a new file, as wi
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from capture import session
 from capture.ring import RingFrame
 from codec import durable
+from codec.errors import StorageError
 from codec.mesh import MeshWriter
 
 
@@ -23,21 +28,31 @@ class MeshSeries:
         self._writer: MeshWriter | None = None
 
     def append(self, frame: RingFrame) -> int:
-        """Append one frame; returns its uncompressed bytes as the file's share is known only later."""
+        """Append one frame; returns by how much the file has grown (it grows once a second).
+
+        Raises StorageError; the next call then begins another file.
+        """
         if self._writer is None:
             durable.make_directory(self._folder)
             number = session.next_segment_number(self._folder, prefix=session.MESH_PREFIX, suffix="xz")
             path = session.segment_path(self._folder, number, prefix=session.MESH_PREFIX, suffix="xz")
             self._writer = MeshWriter(path, metadata=self._metadata, preset=self._preset)
+        points = cast("npt.NDArray[np.float32]", frame.data)
         split = int(json.loads(frame.meta)["vertices"])
-        before = self._writer.file_bytes
-        self._writer.append(
-            vertices=frame.data[:, :split],
-            joints=frame.data[:, split:],
-            frame_number=frame.number,
-            monotonic_ns=frame.monotonic_ns,
-        )
-        return self._writer.file_bytes - before
+        before = self._writer.size_bytes
+        try:
+            self._writer.append(
+                vertices=points[:, :split],
+                joints=points[:, split:],
+                frame_number=frame.number,
+                monotonic_ns=frame.monotonic_ns,
+            )
+        except StorageError:
+            broken, self._writer = self._writer, None
+            with contextlib.suppress(StorageError):
+                broken.close()
+            raise
+        return self._writer.size_bytes - before
 
     def close(self) -> None:
         """Close the file; every frame is in it."""

@@ -4,3 +4,7 @@ from codec import DepthReader, DepthWriter
 """
 
 from __future__ import annotations
+
+from codec.depth_file import DepthFrame, DepthGap, DepthReader, DepthWriter
+
+__all__ = ["DepthFrame", "DepthGap", "DepthReader", "DepthWriter"]

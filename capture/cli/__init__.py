@@ -1,1 +1,78 @@
-"""placeholder"""
+"""The command line: wires one module per verb into a parser. No logic.
+
+Exit codes: 0 done, 1 failed, 2 usage (a wrong argument or rig file), 3 done with loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+from codec.errors import ConfigError, NightrigError
+
+_VERBS = ("cameras", "doctor", "record", "info", "play", "verify", "recover", "export")
+_DESCRIPTION = "Record people overnight with depth cameras and webcams, lose nothing, read it all back."
+_EPILOG = """examples:
+  nightrig record demo              ten seconds of two simulated cameras, no hardware needed
+  nightrig cameras                  what is plugged in
+  nightrig doctor my-rig.toml       does this rig fit this machine and this disk
+  nightrig record my-rig.toml       record until Ctrl-C
+  nightrig verify recordings/...    is every frame there, and right
+
+`nightrig VERB --help` explains each verb. Exit codes: 0 done, 1 failed, 2 usage, 3 done with loss."""
+
+
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The parser. With `verb` only that verb's module is imported: the others' imports cost time."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "nightrig", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw
+    )
+    parser.add_argument("--version", action="version", version=f"nightrig {_version()}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name in (verb,) if verb in _VERBS else _VERBS:
+        module = _module(str(name))
+        child = verbs.add_parser(
+            str(name), help=module.HELP, description=module.HELP, epilog=module.EPILOG, formatter_class=raw
+        )
+        module.add_arguments(child)
+        child.set_defaults(run=module.run)
+    return parser
+
+
+def _module(verb: str) -> ModuleType:
+    return import_module(f"capture.cli.{verb}")
+
+
+def _version() -> str:
+    try:
+        return version("nightrig")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; what goes wrong is one line on stderr."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    verb = next((word for word in argv if not word.startswith("-")), None)
+    args = build_parser(verb).parse_args(argv)
+    try:
+        return int(args.run(args))
+    except ConfigError as error:
+        print(f"nightrig: {error}", file=sys.stderr)
+        return 2
+    except NightrigError as error:
+        print(f"nightrig: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has seen enough (`nightrig info ... | head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("nightrig: interrupted", file=sys.stderr)
+        return 130

@@ -8,7 +8,6 @@ callables that take an EstimatorSpec and return an Estimator.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Protocol, cast
 
 from capture.frames import CameraInfo, Frame, StreamInfo
@@ -54,6 +53,8 @@ def make_estimator(spec: EstimatorSpec) -> Estimator:
         from capture.estimators.stereo import StereoEstimator
 
         return StereoEstimator(spec)
+    from importlib.metadata import entry_points  # slow to import, and needed for foreign kinds only
+
     for entry in entry_points(group="nightrig.estimators"):
         if entry.name == spec.kind:
             return cast("Estimator", entry.load()(spec))

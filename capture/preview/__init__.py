@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from capture.preview.job import PreviewJob
-from capture.preview.process import run
 
-__all__ = ["PreviewJob", "run"]
+__all__ = ["PreviewJob"]

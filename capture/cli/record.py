@@ -1,0 +1,137 @@
+"""`nightrig record`: arguments in, a recording out, its account printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from capture.config import load_rig
+from capture.service import Outcome, Service, Status
+from codec.errors import ConfigError
+
+HELP = "record a rig until Ctrl-C or for a time"
+EPILOG = """examples:
+  nightrig record demo --duration 10
+  nightrig record my-rig.toml --root /mnt/ssd --no-preview
+
+Ctrl-C once ends the recording: what is queued is written and the files are finished. A second Ctrl-C
+ends it at once: the files stay valid, what was still queued is counted as dropped.
+
+exit codes: 0 everything captured was written and nothing was lost before us; 3 recorded with loss
+(dropped, lost at the camera, or an outage); 1 failed; 2 usage."""
+
+_PLAIN_STATUS_S = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="a rig file, or the name of a shipped rig (demo)")
+    parser.add_argument("--root", metavar="DIR", help="where sessions go (default: the rig's, recordings/)")
+    parser.add_argument("--duration", metavar="SECONDS", type=float, help="stop by itself after this time")
+    parser.add_argument(
+        "--preview",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="show a window (default: the rig's)",
+    )
+    parser.add_argument("--json", action="store_true", help="the account as one JSON object, last on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.duration is not None and not args.duration > 0:
+        raise ConfigError(f"--duration {args.duration}: must be above 0 seconds")
+    rig = load_rig(args.config).rig
+    teller = _Teller()
+    outcome = Service(
+        rig,
+        root=Path(args.root or rig.record.root),
+        duration_s=args.duration,
+        preview=args.preview,
+        say=teller.say,
+        on_status=teller.status,
+    ).run()
+    teller.end()
+    if args.json:
+        print(json.dumps(_account(outcome)))
+    else:
+        _print_account(outcome)
+    return outcome.exit_code
+
+
+class _Teller:
+    """Lines on stderr, and a status line that overwrites itself on a terminal."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._width = 0
+        self._next_plain_s = 0.0
+
+    def say(self, line: str) -> None:
+        self._wipe()
+        print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+    def status(self, status: Status) -> None:
+        line = _status_line(status)
+        if self._live:
+            print("\r" + line.ljust(self._width), end="", file=sys.stderr, flush=True)
+            self._width = len(line)
+        elif status.elapsed_s >= self._next_plain_s:
+            self._next_plain_s = status.elapsed_s + _PLAIN_STATUS_S
+            print(line, file=sys.stderr, flush=True)
+
+    def _wipe(self) -> None:
+        if self._live and self._width:
+            print("\r" + " " * self._width + "\r", end="", file=sys.stderr)
+
+    def end(self) -> None:
+        self._wipe()
+
+
+def _status_line(status: Status) -> str:
+    streams = status.totals.streams.values()
+    captured = sum(s.captured for s in streams)
+    dropped = sum(s.dropped for s in streams)
+    lost = sum(s.lost_at_camera for s in streams)
+    rate = status.disk_rate
+    hours = f"{status.free_bytes / rate / 3600:.0f} h" if rate else "-"
+    return (
+        f"{_clock(status.elapsed_s)}  {captured} frames  {rate / 1e6:.1f} MB/s  "
+        f"queue {100 * status.fill:.0f} %  dropped {dropped}  lost at camera {lost}  "
+        f"disk left {hours}  {status.depth_codec}"
+    )
+
+
+def _clock(seconds: float) -> str:
+    whole = max(0, int(seconds))
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def _account(outcome: Outcome) -> dict[str, object]:
+    return {
+        "session": str(outcome.session),
+        "streams": {name: asdict(stream) for name, stream in outcome.totals.streams.items()},
+        "meshes": outcome.totals.meshes,
+        "meshes_skipped": outcome.totals.meshes_skipped,
+    }
+
+
+def _print_account(outcome: Outcome) -> None:
+    print(
+        f"{'stream':<24}{'captured':>10}{'written':>10}{'dropped':>9}{'lost':>7}"
+        f"{'raw MB':>10}{'MB':>9}{'ratio':>7}"
+    )
+    for name, s in outcome.totals.streams.items():
+        ratio = f"{s.raw_bytes / s.file_bytes:.1f}" if s.file_bytes else "-"
+        print(
+            f"{name:<24}{s.captured:>10}{s.written:>10}{s.dropped:>9}{s.lost_at_camera:>7}"
+            f"{s.raw_bytes / 1e6:>10.1f}{s.file_bytes / 1e6:>9.1f}{ratio:>7}"
+        )
+    if outcome.totals.meshes or outcome.totals.meshes_skipped:
+        print(f"meshes {outcome.totals.meshes}, skipped {outcome.totals.meshes_skipped}")
+    if outcome.totals.outages:
+        print(f"outages {outcome.totals.outages}")
+    verdict = {0: "complete: every frame captured is on disk", 3: "recorded WITH LOSS (see above)"}
+    print(f"{verdict.get(outcome.exit_code, 'FAILED')}\n{outcome.session}")
