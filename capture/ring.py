@@ -38,7 +38,7 @@ _DTYPE_CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 @dataclass(frozen=True, slots=True)
 class RingSpec:
-    """What a child needs to attach: descriptors it inherited, and the sizes."""
+    """What a child needs to attach: descriptors it inherited (-1: none), and the sizes."""
 
     memory_fd: int
     data_fd: int
@@ -293,7 +293,8 @@ class FrameRing:
     def close(self) -> None:
         """Close the descriptors; the memory goes with the last process (and view) that holds it."""
         for fd in (*self.spec.fds, self._fence_fd):
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
 
 
 def drain_event(fd: int) -> None:
