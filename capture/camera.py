@@ -36,7 +36,7 @@ MAX_STREAMS = 8
 OPENING, READY, RUNNING, AWAY, DONE = range(5)
 _READ_TIMEOUT_S = 0.2
 _FIRST_RETRY_S = 0.5
-_END_WAIT_S = 10.0
+_END_WAIT_S = 3.0  # below the supervisor's patience, so that a stuck writer does not get us killed
 
 COUNTERS = (
     "state",

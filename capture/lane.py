@@ -7,12 +7,14 @@ and the refusal is the caller's to handle. Knows no process, no camera and no po
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from capture import ring as kinds
@@ -21,8 +23,8 @@ from capture.encoding import StreamFormat, encode
 from capture.ledger import DISK_FULL, ENCODE_FAILED, OUTAGE, STOPPED, Gap
 from capture.people import MeshSeries
 from capture.ring import FrameRing, RingFrame
-from capture.segments import CameraFiles
-from codec.errors import CodecError, NightrigError
+from capture.segments import CameraFiles, what_is_on_disk
+from codec.errors import CodecError, NightrigError, StorageError
 from codec.records.writer import Packed
 
 # An outage shorter than this (and than five frames) at the end of a recording is only the stop itself.
@@ -89,6 +91,14 @@ class Lane:
     _jobs: deque[_Job] = field(default_factory=deque)
     _on_disk: dict[int, tuple[int, int]] = field(default_factory=dict)
 
+    def resume(self, segments: Sequence[Path]) -> None:
+        """Take over from a writer process that died: what it had learnt of the camera is on disk."""
+        camera, self._on_disk = what_is_on_disk(segments)
+        if camera is not None:
+            self._open(camera, last_ns=time.monotonic_ns(), first_of_epoch=False)
+            assert self._files is not None
+            self._files.describe_as(camera)
+
     # ---- ring to pool ----
 
     def take(self) -> None:
@@ -101,7 +111,8 @@ class Lane:
 
     def _start(self, frame: RingFrame) -> _Job:
         if frame.kind == kinds.INFO:
-            self._begin(json.loads(bytes(frame.data)), frame)
+            again = self.settings.live and self._files is not None
+            self._open(json.loads(bytes(frame.data)), last_ns=frame.monotonic_ns, first_of_epoch=again)
         stream = self._streams.get(frame.stream)
         if frame.kind != kinds.FRAME or stream is None or self._is_on_disk(frame):
             return _Job(frame)
@@ -116,18 +127,16 @@ class Lane:
         record = encode(frame, stream, depth_codec=depth_codec, jpeg_quality=self.settings.jpeg_quality)
         return record, time.perf_counter() - started_s
 
-    def _begin(self, camera: dict[str, Any], frame: RingFrame) -> None:
-        first_time = self._files is None
+    def _open(self, camera: dict[str, Any], *, last_ns: int, first_of_epoch: bool) -> None:
         if self._files is None:
             self._files, self._meshes = self.open_files(camera)
-            self._on_disk = self._files.last_written()
         for index, info in enumerate(camera["streams"]):
             known = self._streams.get(index)
             self._streams[index] = _Stream(
                 StreamFormat(info["pixel_format"], info["width"], info["height"]),
                 info["fps"],
-                last_ns=known.last_ns if known else frame.monotonic_ns,
-                first_of_epoch=self.settings.live and not first_time,
+                last_ns=known.last_ns if known else last_ns,
+                first_of_epoch=first_of_epoch,
             )
 
     def _is_on_disk(self, frame: RingFrame) -> bool:
@@ -158,7 +167,9 @@ class Lane:
             self.ended = True
             if json.loads(bytes(frame.data))["reason"] != "ended":
                 self._outages_until(frame.monotonic_ns, frame.epoch)
-        elif frame.stream in self._streams and not self._is_on_disk(frame):
+        elif frame.stream not in self._streams:
+            self._refuse(frame, CodecError(f"nothing says what stream {frame.stream} is"))
+        elif not self._is_on_disk(frame):
             self._finish_frame(job, self._streams[frame.stream])
 
     def _finish_frame(self, job: _Job, stream: _Stream) -> None:
@@ -194,8 +205,8 @@ class Lane:
         self._drop(frame.stream, frame.epoch, Gap(ENCODE_FAILED, frame.number, frame.number, 1, at_ns, at_ns))
 
     def _drop(self, stream: int, epoch: int, gap: Gap) -> None:
+        self.counters.add(f"dropped{self.index}.{stream}", gap.count)  # first: the record may find no room
         self._write_gap(stream, epoch, gap.as_dict())
-        self.counters.add(f"dropped{self.index}.{stream}", gap.count)
 
     def _write_gap(self, stream: int, epoch: int, gap: dict[str, Any]) -> None:
         if self._files is not None:
@@ -229,7 +240,7 @@ class Lane:
         return not self._jobs and self.ring.queued == 0
 
     def abandon(self, *, disk_full: bool) -> None:
-        """Stop at once: what is still queued is written down as dropped, frame by frame."""
+        """Stop at once: what is still queued is counted as dropped, and written down if the disk lets us."""
         reason = DISK_FULL if disk_full else STOPPED
         gaps: dict[tuple[int, int], Gap] = {}
         for frame in self._rest():
@@ -242,7 +253,8 @@ class Lane:
                 first, count, start_ns = old.first, old.count + 1, old.start_ns
             gaps[key] = Gap(reason, first, frame.number, count, start_ns, frame.monotonic_ns)
         for (stream, epoch), gap in gaps.items():
-            self._drop(stream, epoch, gap)
+            with contextlib.suppress(StorageError):
+                self._drop(stream, epoch, gap)
 
     def _rest(self) -> list[RingFrame]:
         rest = [job.frame for job in self._jobs]

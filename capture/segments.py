@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,20 +57,11 @@ class CameraFiles:
         self._opened_s = self._clocked_s = 0.0
         self.file_bytes = 0
 
-    def last_written(self) -> dict[int, tuple[int, int]]:
-        """Stream -> (epoch, number) of the last whole frame on disk, from an earlier writer process."""
-        found: dict[int, tuple[int, int]] = {}
-        for path in session.list_segments(self._folder, prefix=self._prefix):
-            with contextlib.suppress(FormatError, StorageError), RecordFile(path) as file:
-                frames = file.entries[file.of_kind(FRAME)]
-                for stream in set(frames["stream"].tolist()):
-                    last = frames[frames["stream"] == stream][-1]
-                    key = (int(last["epoch"]), int(last["number"]))
-                    found[stream] = max(found.get(stream, key), key)
-        return found
-
     def begin(self, camera: dict[str, Any], epoch: int) -> None:
-        """The camera was opened (again): its streams from here on."""
+        """The camera was opened (again): its streams from here on. Raises like append().
+
+        They are on disk when this returns, so that a later writer process finds them there.
+        """
         changed = bool(self._camera) and camera["streams"] != self._camera["streams"]
         self._camera, self._epoch = camera, epoch
         if self._writer is not None:
@@ -78,6 +69,11 @@ class CameraFiles:
                 self.rotate()
             else:
                 self._describe(self._writer)
+        self._current()
+
+    def describe_as(self, camera: dict[str, Any]) -> None:
+        """Go on with a camera that an earlier writer process has begun."""
+        self._camera = camera
 
     def append(self, record: Packed) -> int:
         """Append a record; returns its bytes on disk. Raises DiskFullError or StorageError."""
@@ -140,6 +136,25 @@ class CameraFiles:
     def poisoned(self) -> bool:
         """True where the current segment takes nothing any more."""
         return self._writer is not None and self._writer.file.poisoned
+
+
+def what_is_on_disk(segments: Sequence[Path]) -> tuple[dict[str, Any] | None, dict[int, tuple[int, int]]]:
+    """What an earlier writer process left: the camera as its newest stream records describe it, and for
+    each stream the (epoch, number) of its last whole frame."""
+    camera: dict[str, Any] | None = None
+    last: dict[int, tuple[int, int]] = {}
+    for path in segments:
+        with contextlib.suppress(FormatError, StorageError), RecordFile(path) as file:
+            streams = file.streams()
+            if streams:
+                described = [{k: v for k, v in streams[i].items() if k != "camera"} for i in sorted(streams)]
+                camera = {**streams[max(streams)]["camera"], "streams": described}
+            frames = file.entries[file.of_kind(FRAME)]
+            for stream in set(frames["stream"].tolist()):
+                newest = frames[frames["stream"] == stream][-1]
+                key = (int(newest["epoch"]), int(newest["number"]))
+                last[stream] = max(last.get(stream, key), key)
+    return camera, last
 
 
 def _seal(writer: RecordWriter, counters: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from codec import durable
-from codec.errors import ConfigError, NotOurFileError, StorageError
+from codec.errors import ConfigError, FormatError, NotOurFileError, StorageError
+from codec.records.reader import RecordFile
 
 SESSION_FILE = "session.json"
 EVENTS_FILE = "events.jsonl"
@@ -100,6 +101,23 @@ def append_event(folder: Path, event: dict[str, Any]) -> None:
     line = json.dumps({**stamp, **event}, separators=(",", ":")) + "\n"
     with (folder / EVENTS_FILE).open("a") as file:
         file.write(line)
+
+
+def find_series(session: Path, name: str) -> list[Path]:
+    """The record files of a camera or estimator so far, in order; an estimator's may lie in people/."""
+    return list_segments(session / name) or [
+        path
+        for path in list_segments(session / PEOPLE, prefix=PARAMETERS_PREFIX)
+        if _written_by(path) == name
+    ]
+
+
+def _written_by(path: Path) -> str | None:
+    try:
+        with RecordFile(path) as file:
+            return str(file.info.get("camera"))
+    except (FormatError, StorageError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Child:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process = subprocess.Popen(
-                [sys.executable, str(_CHILD), str(job_fd)],
+                [sys.executable, str(_CHILD), str(job_fd), name],  # the name is for those who look with ps
                 pass_fds=[job_fd, control_read, event_write, *fds],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr,  # stdout belongs to the verb's own output

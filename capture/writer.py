@@ -33,6 +33,7 @@ MAX_LANES = 16
 MAX_STREAMS = 8
 _TICK_S = 0.1
 _DISK_RETRY_S = 1.0
+_DISK_CALM_S = 3.0
 _ORPHAN_PATIENCE_S = 10.0
 
 COUNTERS = (
@@ -95,11 +96,13 @@ class _Writer:
         self._lanes = [self._lane(i, spec) for i, spec in enumerate(job.lanes)]
         self._stopping = self._orphaned = self._at_once = False
         self._orphan_deadline_s = 0.0
-        self._blocked_until_s = 0.0
+        self._blocked_until_s = self._refused_s = 0.0
         self._second_s = time.monotonic()
         self._disk_rate = 0.0
         self._people_taken = False
         self._look_at_disk()
+        for lane in self._lanes:
+            lane.resume(session.find_series(job.session, lane.name))
 
     def _lane(self, index: int, spec: LaneSpec) -> Lane:
         return Lane(
@@ -192,13 +195,15 @@ class _Writer:
                 return self._append(lane)
             self._refused(error)
             return False
-        if self._counters["blocked"]:
+        calm_s = time.monotonic() - self._refused_s
+        if self._counters["blocked"] and calm_s > _DISK_CALM_S:  # small records fit long after large ones
             self._counters["blocked"] = 0
             self._link.event("storage", message="the disk takes data again", ok=True)
         return True
 
     def _refused(self, error: StorageError) -> None:
-        self._blocked_until_s = time.monotonic() + _DISK_RETRY_S
+        self._refused_s = time.monotonic()
+        self._blocked_until_s = self._refused_s + _DISK_RETRY_S
         if not self._counters["blocked"]:
             self._counters["blocked"] = 1
             self._counters.add("storage_errors")
@@ -285,11 +290,13 @@ class _Writer:
             try:
                 if not self._counters["blocked"]:
                     lane.append_ready()
-                lane.abandon(disk_full=bool(self._counters["blocked"]))
+            except StorageError as error:
+                self._refused(error)
+            lane.abandon(disk_full=bool(self._counters["blocked"]))
+            try:
                 lane.finish(now_ns)
             except StorageError as error:
-                self._counters.add("storage_errors")
-                self._link.event("storage", message=str(error), ok=False)
+                self._refused(error)
         self._sync.close()
         self._sealer.shutdown(wait=True)
         self._link.event("done")

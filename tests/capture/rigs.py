@@ -26,7 +26,13 @@ color = {{ width = 160, height = 120, fps = {fps} }}
 
 
 def small_rig(
-    folder: Path, *, cameras: int = 2, fps: int = 30, size: tuple[int, int] = (160, 120), head: str = "", tail: str = ""
+    folder: Path,
+    *,
+    cameras: int = 2,
+    fps: int = 30,
+    size: tuple[int, int] = (160, 120),
+    head: str = "",
+    tail: str = "",
 ) -> Path:
     """A rig file with simulated cameras cam0, cam1, ...; `head` joins the top, `tail` the end."""
     text = f'name = "test"\nqueue_mb = 32\npreview = false\n{head}\n'
@@ -41,10 +47,18 @@ def small_rig(
 
 @dataclass
 class Recording:
-    """A `nightrig record` running in a process group of its own."""
+    """A `nightrig record` running in a process group of its own; `with` ends it whatever happens."""
 
     process: subprocess.Popen[str]
     root: Path
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill_group()
+        self.process.communicate()
 
     @property
     def session(self) -> Path:
@@ -82,7 +96,9 @@ def start_recording(rig: Path, root: Path, *arguments: str) -> Recording:
     return Recording(process, root)
 
 
-def record(rig: Path, root: Path, *arguments: str, timeout_s: float = 90.0) -> tuple[int, dict[str, Any], str]:
+def record(
+    rig: Path, root: Path, *arguments: str, timeout_s: float = 90.0
+) -> tuple[int, dict[str, Any], str]:
     """Record to the end: exit code, the JSON account (or {}), and stderr."""
     return start_recording(rig, root, *arguments).finish(timeout_s)
 
@@ -102,7 +118,7 @@ def event_kinds(root: Path) -> list[str]:
 
 
 def children_of(pid: int) -> dict[int, str]:
-    """pid -> the entry function's job name is not visible, but start order is: pids in order."""
+    """pid -> command line (its words end in NUL; the fourth is the process's name)."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

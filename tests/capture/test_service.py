@@ -1,0 +1,268 @@
+"""A recording as its user sees it: exit codes, accounts, restarts, Ctrl-C, and what the files then hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from capture.spawn import Child
+from codec import DepthReader
+from codec.records import RecordFile
+from tests.capture.rigs import (
+    children_of,
+    event_kinds,
+    events,
+    record,
+    small_rig,
+    start_recording,
+    wait_for,
+)
+
+
+def _numbers(session: Path, camera: str, stream: int = 0) -> list[tuple[int, int]]:
+    """(epoch, number) of every frame of a stream, in file order over all segments."""
+    found = []
+    for path in sorted((session / camera).glob("*.nrig")):
+        with RecordFile(path) as file:
+            frames = file.entries[file.frames(stream)]
+            found += list(zip(frames["epoch"].tolist(), frames["number"].tolist(), strict=True))
+    return found
+
+
+def _gaps(session: Path, camera: str) -> list[dict[str, object]]:
+    found = []
+    for path in sorted((session / camera).glob("*.nrig")):
+        with RecordFile(path) as file:
+            found += [gap for _, _, gap in file.gaps()]
+    return found
+
+
+def _process(pid: int, name: str) -> int:
+    """The child of `pid` with that name."""
+    return next(child for child, command in children_of(pid).items() if command.split("\0")[3] == name)
+
+
+def test_every_frame_captured_is_written_and_the_account_says_so(tmp_path: Path) -> None:
+    code, account, err = record(small_rig(tmp_path), tmp_path / "out", "--duration", "2")
+    assert code == 0, err
+    session = Path(account["session"])
+    assert set(account["streams"]) == {"cam0/depth", "cam0/color", "cam1/depth", "cam1/color"}
+    for name, stream in account["streams"].items():
+        assert stream["captured"] == stream["written"] >= 55
+        assert stream["dropped"] == stream["lost_at_camera"] == 0
+        index = 0 if name.endswith("depth") else 1
+        numbers = [number for _, number in _numbers(session, name[:4], index)]
+        assert len(numbers) == stream["written"]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    with DepthReader(session / "cam0" / "000.nrig") as reader:
+        assert reader.info["depth_scale_m"] == pytest.approx(0.001)
+        assert reader[0].data.shape == (120, 160)
+    saved = json.loads((session / "session.json").read_text())
+    assert saved["exit_code"] == 0
+    assert saved["totals"]["streams"]["cam0/depth"]["written"] == account["streams"]["cam0/depth"]["written"]
+
+
+def test_segments_rotate_by_time_without_losing_a_frame(tmp_path: Path) -> None:
+    rig = small_rig(tmp_path, cameras=1, head="[record]\nreserve_mb = 1\nsegment_s = 0.4\n")
+    code, account, err = record(rig, tmp_path / "out", "--duration", "2")
+    assert code == 0, err
+    session = Path(account["session"])
+    assert len(list((session / "cam0").glob("*.nrig"))) >= 4
+    numbers = [number for _, number in _numbers(session, "cam0")]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert len(numbers) == account["streams"]["cam0/depth"]["written"]
+
+
+def test_segments_rotate_by_size_and_all_are_sealed(tmp_path: Path) -> None:
+    rig = small_rig(tmp_path, cameras=1, head="[record]\nreserve_mb = 1\nsegment_mb = 0.2\n")
+    code, account, err = record(rig, tmp_path / "out", "--duration", "2")
+    assert code == 0, err
+    paths = sorted((Path(account["session"]) / "cam0").glob("*.nrig"))
+    assert len(paths) >= 3
+    for path in paths:
+        with RecordFile(path) as file:
+            assert file.sealed
+            assert file.streams().keys() == {0, 1}
+
+
+def test_killed_writer_is_replaced_and_no_frame_is_missing_or_twice(tmp_path: Path) -> None:
+    recording = start_recording(small_rig(tmp_path), tmp_path / "out", "--duration", "5")
+    recording.wait_until_started()
+    for _ in range(2):
+        time.sleep(0.8)
+        os.kill(_process(recording.process.pid, "writer"), signal.SIGKILL)
+    code, account, err = recording.finish()
+    assert "is started again" in err
+    assert code == 0, err
+    for camera in ("cam0", "cam1"):
+        numbers = [number for _, number in _numbers(recording.session, camera)]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert len(numbers) == account["streams"][f"{camera}/depth"]["captured"]
+        assert len(list((recording.session / camera).glob("*.nrig"))) == 3
+
+
+def test_killed_camera_process_comes_back_and_the_outage_stands_in_the_file(tmp_path: Path) -> None:
+    recording = start_recording(small_rig(tmp_path), tmp_path / "out", "--duration", "6")
+    recording.wait_until_started()
+    time.sleep(1.0)
+    os.kill(_process(recording.process.pid, "cam1"), signal.SIGKILL)
+    code, account, err = recording.finish()
+    assert code == 3, err
+    assert account["streams"]["cam0/depth"]["lost_at_camera"] == 0
+    assert account["streams"]["cam0/depth"]["dropped"] == 0
+    assert account["streams"]["cam1/depth"]["lost_at_camera"] > 20
+    outages = [gap for gap in _gaps(recording.session, "cam1") if gap["reason"] == "outage"]
+    assert len(outages) == 2  # one for each stream
+    assert {epoch for epoch, _ in _numbers(recording.session, "cam1")} == {1, 2}
+    assert "camera-restart" in event_kinds(tmp_path / "out")
+
+
+def test_stopped_camera_process_is_taken_for_hanging_killed_and_replaced(tmp_path: Path) -> None:
+    recording = start_recording(small_rig(tmp_path), tmp_path / "out", "--duration", "11")
+    recording.wait_until_started()
+    time.sleep(0.5)
+    os.kill(_process(recording.process.pid, "cam1"), signal.SIGSTOP)
+    code, account, err = recording.finish()
+    assert code == 3, err
+    assert "hangs" in err
+    assert {epoch for epoch, _ in _numbers(recording.session, "cam1")} == {1, 2}
+    assert account["streams"]["cam0/depth"]["lost_at_camera"] == 0
+
+
+def test_ctrl_c_once_drains_finishes_the_files_and_exits_clean(tmp_path: Path) -> None:
+    recording = start_recording(small_rig(tmp_path), tmp_path / "out")
+    recording.wait_until_started()
+    time.sleep(1.0)
+    recording.interrupt()
+    code, account, err = recording.finish(20)
+    assert code == 0, err
+    assert "Traceback" not in err
+    stream = account["streams"]["cam0/depth"]
+    assert stream["captured"] == stream["written"]
+    with RecordFile(recording.session / "cam0" / "000.nrig") as file:
+        assert file.sealed
+
+
+def test_ctrl_c_twice_ends_at_once_and_what_was_queued_is_accounted_for(tmp_path: Path) -> None:
+    recording = start_recording(small_rig(tmp_path), tmp_path / "out")
+    recording.wait_until_started()
+    time.sleep(1.0)
+    writer = _process(recording.process.pid, "writer")
+    os.kill(writer, signal.SIGSTOP)  # frames pile up in the rings
+    time.sleep(0.7)
+    recording.interrupt()
+    wait_for(lambda: event_kinds(tmp_path / "out").count("camera-done") == 2, 10)
+    recording.interrupt()
+    time.sleep(0.3)
+    os.kill(writer, signal.SIGCONT)
+    code, account, err = recording.finish(20)
+    assert code == 3, err
+    assert "Traceback" not in err
+    for name, stream in account["streams"].items():
+        assert stream["captured"] == stream["written"] + stream["dropped"], name
+    dropped = sum(stream["dropped"] for stream in account["streams"].values())
+    gaps = [g for camera in ("cam0", "cam1") for g in _gaps(recording.session, camera)]
+    assert dropped > 0
+    assert sum(int(str(gap["count"])) for gap in gaps if gap["reason"] == "stopped") == dropped
+
+
+def test_a_full_ring_drops_and_the_ledger_balances_to_the_frame(tmp_path: Path) -> None:
+    rig = small_rig(tmp_path, cameras=2, fps=60, size=(640, 480), head="# small queue")
+    rig.write_text(rig.read_text().replace("queue_mb = 32", "queue_mb = 8"))
+    recording = start_recording(rig, tmp_path / "out", "--duration", "5")
+    recording.wait_until_started()
+    time.sleep(0.5)
+    writer = _process(recording.process.pid, "writer")
+    os.kill(writer, signal.SIGSTOP)
+    time.sleep(1.5)
+    os.kill(writer, signal.SIGCONT)
+    code, account, err = recording.finish()
+    assert code == 3, err
+    for camera in ("cam0", "cam1"):
+        gaps = [gap for gap in _gaps(recording.session, camera) if gap["reason"] == "ring-full"]
+        streams = [account["streams"][f"{camera}/{kind}"] for kind in ("depth", "color")]
+        assert sum(int(str(gap["count"])) for gap in gaps) == sum(s["dropped"] for s in streams) > 0
+        for stream in streams:
+            assert stream["captured"] == stream["written"] + stream["dropped"]
+
+
+def test_full_disk_keeps_everything_before_it_and_says_so_once(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.system(f"mount -t tmpfs -o size=3m tmpfs {disk} 2>/dev/null") != 0:
+        pytest.skip("this system does not allow mounting a tmpfs")
+    try:
+        rig = small_rig(tmp_path, fps=60, size=(320, 240), head="[record]\nreserve_mb = 0\n")
+        code, account, err = record(rig, disk, "--duration", "5")
+        assert code == 3, err
+        assert "Traceback" not in err
+        stops = [event for event in events(disk) if event["event"] == "storage"]
+        assert len(stops) <= 1
+        assert err.count("cannot write to") + err.count("less than the reserve") == 1
+        session = Path(account["session"])
+        for name, stream in account["streams"].items():
+            assert stream["captured"] == stream["written"] + stream["dropped"], name
+            assert len(_numbers(session, name[:4], 0 if "depth" in name else 1)) == stream["written"]
+    finally:
+        os.system(f"umount {disk}")
+
+
+def test_disk_with_less_than_the_reserve_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    rig = small_rig(tmp_path, head="[record]\nreserve_mb = 100000000\n")
+    code, _, err = record(rig, tmp_path / "out")
+    assert code == 1
+    assert "reserve" in err
+    assert "Traceback" not in err
+
+
+def test_unwritable_folder_is_one_clear_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    code, _, err = record(small_rig(tmp_path), blocked / "out")
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+    assert str(blocked) in err
+
+
+def test_typo_in_the_rig_file_names_the_key_and_the_right_one(tmp_path: Path) -> None:
+    rig = small_rig(tmp_path)
+    rig.write_text(rig.read_text().replace("loop_s", "lop_s", 1))
+    code, _, err = record(rig, tmp_path / "out")
+    assert code == 2
+    assert "'cameras.0.lop_s'" in err
+    assert "'loop_s'" in err
+
+
+def test_absent_camera_at_the_start_is_one_line_and_exit_1(tmp_path: Path) -> None:
+    rig = tmp_path / "rig.toml"
+    rig.write_text('preview = false\n[[cameras]]\nname = "a"\nsource = "opencv"\ndevice = "/dev/video99"\n')
+    code, _, err = record(rig, tmp_path / "out")
+    assert code == 1
+    assert "/dev/video99" in err
+    assert "Traceback" not in err
+
+
+def test_absent_camera_does_not_keep_the_others_from_recording(tmp_path: Path) -> None:
+    rig = small_rig(tmp_path, cameras=1)
+    extra = '[[cameras]]\nname = "gone"\nsource = "opencv"\ndevice = "/dev/video99"\n'
+    rig.write_text(rig.read_text() + extra)
+    code, account, err = record(rig, tmp_path / "out", "--duration", "2")
+    assert code == 3, err
+    assert account["streams"]["cam0/depth"]["written"] >= 55
+    assert any("/dev/video99" in event.get("message", "") for event in events(tmp_path / "out"))
+
+
+def test_camera_process_imports_neither_the_command_line_nor_pydantic(tmp_path: Path) -> None:
+    job = {"module": "capture.camera", "forbidden": ["pydantic", "capture.cli", "capture.config", "cv2"]}
+    child = Child("probe", "tests.capture.import_probe:run", job, ())
+    assert child.wait(20)
+    found = [event for event in child.events() if event["event"] == "imported"]
+    child.close()
+    assert found == [{"event": "imported", "modules": []}]
