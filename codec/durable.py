@@ -45,6 +45,7 @@ class AppendFile:
             raise _storage_error("create", self.path, error) from error
         self._lock = threading.Lock()  # keeps close() away from a sync() under way
         self._poison: str | None = None
+        self._dirty = False
         self.size = 0
         self.synced_size = 0
         try:
@@ -68,6 +69,7 @@ class AppendFile:
             self._cut_back(start)
             raise _storage_error("write to", self.path, error) from error
         self.size = start + total
+        self._dirty = True
         return start
 
     def _write_all(self, views: list[memoryview]) -> int:
@@ -101,6 +103,7 @@ class AppendFile:
                 view, offset = view[written:], offset + written
         except OSError as error:
             raise _storage_error("write to", self.path, error) from error
+        self._dirty = True
 
     def sync(self) -> None:
         """Wait until everything appended so far is on the disk (fdatasync).
@@ -109,9 +112,12 @@ class AppendFile:
         """
         with self._lock:
             self._refuse_if_poisoned()
-            if self._fd < 0 or self.synced_size == self.size:
+            if self._fd < 0 or not self._dirty:
                 return
-            size = self.size
+            self._dirty, size = (
+                False,
+                self.size,
+            )  # before the call: what is written meanwhile waits for the next
             try:
                 os.fdatasync(self._fd)
             except OSError as error:
