@@ -70,7 +70,7 @@ _STATIONS: Final[dict[str, tuple[int, tuple[tuple[float, ...], ...]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Skin:
-    """Points on the skin (n, 3) in metres, their weights (n, 24) and where inside the limb they belong (n, 3)."""
+    """Points on the skin (n, 3) in metres, their weights (n, 24), and their place inside the limb (n, 3)."""
 
     points: Float64
     weights: Float64

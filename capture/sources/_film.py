@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -122,26 +122,45 @@ def render_loop(
     wanted = {stream: set(some) for stream, some in phases.items()}
     moments = sorted(set().union(*wanted.values()))
     main = info.streams[0].name
-    depth: list[npt.NDArray[np.uint16]] = []
-    color: list[npt.NDArray[np.uint8]] = []
+    depth, color = _Roll(counts.get("depth", 0)), _Roll(counts.get("color", 0))
     truth: dict[Fraction, bytes] = {}
     for done, phase in enumerate(moments, start=1):
         moment = actor.at(float(phase))
         seen = sights[main].look(moment)
         truth[phase] = _truth(moment, sights[main], seen)
         if measure is not None and phase in wanted["depth"]:
-            depth.append(measure(seen.pixel, seen.inverse_z))
+            depth.add(measure(seen.pixel, seen.inverse_z))
         if picture is not None and phase in wanted["color"]:
-            color.append(picture(moment, seen if main == "color" else sights["color"].look(moment)))
+            color.add(picture(moment, seen if main == "color" else sights["color"].look(moment)))
         if progress is not None:
             progress(done, len(moments))
-    for array in depth:
-        array.flags.writeable = False
-    for picture_array in color:
-        picture_array.flags.writeable = False
     meta = tuple(truth[phase] for phase in phases[main])
     color_meta = tuple(truth[phase] for phase in phases.get("color", ()))
-    return Loop(tuple(depth), tuple(color), meta, meta if color_meta == meta else color_meta, info)
+    return Loop(
+        tuple(depth.frames), tuple(color.frames), meta, meta if color_meta == meta else color_meta, info
+    )
+
+
+class _Roll:
+    """The frames of one stream. Those of equal size share one block of memory: between them the renderer's
+    own arrays come and go, and many small blocks would keep what it leaves behind from being given back."""
+
+    def __init__(self, count: int) -> None:
+        self.frames: list[npt.NDArray[Any]] = []
+        self._count = count
+        self._block: npt.NDArray[Any] | None = None
+
+    def add(self, frame: npt.NDArray[Any]) -> None:
+        """Keep a copy of this frame, read-only."""
+        if frame.ndim == 1:
+            kept = frame.copy()
+        else:
+            if self._block is None:
+                self._block = np.empty((self._count, *frame.shape), frame.dtype)
+            kept = self._block[len(self.frames)]
+            kept[...] = frame
+        kept.flags.writeable = False
+        self.frames.append(kept)
 
 
 def _size_and_rate(camera: str, stream: str, spec: StreamSpec) -> tuple[int, int, float]:
