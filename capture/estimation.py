@@ -66,7 +66,8 @@ class _Estimation:
         self._last_number: int | None = None
         meshes = [i for i, stream in enumerate(outputs) if stream.pixel_format == "mesh"]
         self._counters["mesh_stream"] = meshes[0] + 1 if meshes else 0
-        info = CameraInfo(job.spec.name, "estimator", job.spec.kind, outputs)
+        place = job.cameras[self._inputs.pace[0]].world_from_camera  # outputs lie in that camera's frame
+        info = CameraInfo(job.spec.name, "estimator", job.spec.kind, outputs, world_from_camera=place)
         self._results.push(
             json.dumps(asdict(info)).encode(), kind=kinds.INFO, monotonic_ns=time.monotonic_ns()
         )

@@ -47,11 +47,12 @@ class MeshSeries:
                 frame_number=frame.number,
                 monotonic_ns=frame.monotonic_ns,
             )
-        except StorageError:
+        except StorageError as error:
             broken, self._writer = self._writer, None
             with contextlib.suppress(StorageError):
                 broken.close()
-            raise
+            lost = broken.frames_total - broken.frames_written
+            raise StorageError(f"{error}; {lost} meshes of {broken.path} are lost") from error
         return self._writer.size_bytes - before
 
     def close(self) -> None:

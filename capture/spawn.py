@@ -21,6 +21,8 @@ from typing import Any
 _CHILD = Path(__file__).with_name("_child.py")
 _PIPE_READ = 1 << 16
 _EVENT_WAIT_S = 1.0
+# Idle threads of a BLAS pool spin: several processes with one each would burn the cores they share.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 class Link:
@@ -80,6 +82,7 @@ class Child:
                 [sys.executable, str(_CHILD), str(job_fd), name],  # the name is for those who look with ps
                 pass_fds=[job_fd, control_read, event_write, *fds],
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, **_ENVIRONMENT},
                 stdout=sys.stderr,  # stdout belongs to the verb's own output
             )
         finally:
