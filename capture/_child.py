@@ -29,6 +29,14 @@ def main() -> int:
     except NightrigError as error:
         link.event("error", message=str(error), type=type(error).__name__)
         return 1
+    except ImportError as error:
+        from capture._system import explain_import_error
+
+        explanation = explain_import_error(error)
+        if explanation is None:
+            raise
+        link.event("error", message=explanation, type="ImportError")
+        return 1
 
 
 if __name__ == "__main__":

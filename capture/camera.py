@@ -91,6 +91,10 @@ class _Camera:
                 except SourceEndedError:
                     ended = "ended"
                     break
+                except CameraProfileError as error:
+                    self._away(str(error))  # a file with a broken picture: playing it again mends nothing
+                    ended = "failed"
+                    break
         except _Stopped:
             pass
         except (CameraProfileError, ConfigError, MissingExtraError) as error:
@@ -110,13 +114,15 @@ class _Camera:
             self._counters["state"] = OPENING
             self._beat()
             self._obey()
-            self._source = make_source(self._job.camera)
             try:
+                self._source = make_source(self._job.camera)
                 info = self._source.open()
                 break
-            except (CameraProfileError, ConfigError):
-                raise
-            except CameraError as error:
+            except (CameraError, ConfigError) as error:
+                # Before the first frame the user can mend a wrong profile; a camera that comes back with
+                # another one (on a slow port, say) may yet come back right.
+                if self._info is None and isinstance(error, CameraProfileError | ConfigError):
+                    raise
                 self._away(str(error))
                 self._pause(retry_s)
                 retry_s = min(2 * retry_s, self._job.camera.restart_max_s)

@@ -262,7 +262,26 @@ def load_rig(config: str) -> LoadedRig:
         raise ConfigError(f"{path} is not a text file (byte {error.start} is not UTF-8)") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    _anchor_paths(data, path.parent)
     return LoadedRig(_check(data, path), path)
+
+
+def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
+    """Files named in a rig are looked for beside the rig file first, then where the program was started."""
+    tables = [(table, key) for table in _tables(data, "cameras") for key in ("path", "device")]
+    for estimator in _tables(data, "estimators"):
+        options = estimator.get("options")
+        if isinstance(options, dict):
+            tables.append((options, "calibration"))
+    for table, key in tables:
+        value = table.get(key)
+        if isinstance(value, str) and value and (folder / value).exists():
+            table[key] = str(folder / value)
+
+
+def _tables(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    value = data.get(name)
+    return [table for table in value if isinstance(table, dict)] if isinstance(value, list) else []
 
 
 def find_rig(config: str) -> Path:

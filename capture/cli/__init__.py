@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
+from capture._system import explain_import_error
 from codec.errors import ConfigError, NightrigError
 
 _VERBS = ("cameras", "doctor", "record", "info", "play", "verify", "recover", "export")
@@ -60,14 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; what goes wrong is one line on stderr."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in argv if not word.startswith("-")), None)
-    args = build_parser(verb).parse_args(argv)
     try:
+        args = build_parser(verb).parse_args(argv)
         return int(args.run(args))
     except ConfigError as error:
         print(f"nightrig: {error}", file=sys.stderr)
         return 2
     except NightrigError as error:
         print(f"nightrig: {error}", file=sys.stderr)
+        return 1
+    except ImportError as error:
+        explanation = explain_import_error(error)
+        if explanation is None:
+            raise
+        print(f"nightrig: {explanation}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader of our output has seen enough (`nightrig info ... | head`).
