@@ -14,6 +14,9 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+running: list[Recording] = []
+"""Every recording a test has started; conftest.py ends what is left."""
+
 SMALL_CAMERA = """
 [[cameras]]
 name = "{name}"
@@ -58,7 +61,10 @@ class Recording:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.kill_group()
-        self.process.communicate()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+        self.process.wait()
 
     @property
     def session(self) -> Path:
@@ -67,6 +73,11 @@ class Recording:
     def wait_until_started(self, timeout_s: float = 60.0) -> None:
         """Until the supervisor has said go."""
         wait_for(lambda: "started" in event_kinds(self.root), timeout_s, self.process)
+
+    def child(self, name: str) -> int:
+        """The pid of the process with that name."""
+        commands = children_of(self.process.pid)
+        return next(pid for pid, command in commands.items() if command.split("\0")[3] == name)
 
     def interrupt(self) -> None:
         """What Ctrl-C does: SIGINT to the whole group."""
@@ -93,7 +104,9 @@ def start_recording(rig: Path, root: Path, *arguments: str) -> Recording:
         text=True,
         start_new_session=True,
     )
-    return Recording(process, root)
+    recording = Recording(process, root)
+    running.append(recording)
+    return recording
 
 
 def record(

@@ -14,7 +14,6 @@ from capture.spawn import Child
 from codec import DepthReader
 from codec.records import RecordFile
 from tests.capture.rigs import (
-    children_of,
     event_kinds,
     events,
     record,
@@ -40,11 +39,6 @@ def _gaps(session: Path, camera: str) -> list[dict[str, object]]:
         with RecordFile(path) as file:
             found += [gap for _, _, gap in file.gaps()]
     return found
-
-
-def _process(pid: int, name: str) -> int:
-    """The child of `pid` with that name."""
-    return next(child for child, command in children_of(pid).items() if command.split("\0")[3] == name)
 
 
 def test_every_frame_captured_is_written_and_the_account_says_so(tmp_path: Path) -> None:
@@ -95,7 +89,7 @@ def test_killed_writer_is_replaced_and_no_frame_is_missing_or_twice(tmp_path: Pa
     recording.wait_until_started()
     for _ in range(2):
         time.sleep(0.8)
-        os.kill(_process(recording.process.pid, "writer"), signal.SIGKILL)
+        os.kill(recording.child("writer"), signal.SIGKILL)
     code, account, err = recording.finish()
     assert "is started again" in err
     assert code == 0, err
@@ -110,7 +104,7 @@ def test_killed_camera_process_comes_back_and_the_outage_stands_in_the_file(tmp_
     recording = start_recording(small_rig(tmp_path), tmp_path / "out", "--duration", "6")
     recording.wait_until_started()
     time.sleep(1.0)
-    os.kill(_process(recording.process.pid, "cam1"), signal.SIGKILL)
+    os.kill(recording.child("cam1"), signal.SIGKILL)
     code, account, err = recording.finish()
     assert code == 3, err
     assert account["streams"]["cam0/depth"]["lost_at_camera"] == 0
@@ -126,7 +120,7 @@ def test_stopped_camera_process_is_taken_for_hanging_killed_and_replaced(tmp_pat
     recording = start_recording(small_rig(tmp_path), tmp_path / "out", "--duration", "11")
     recording.wait_until_started()
     time.sleep(0.5)
-    os.kill(_process(recording.process.pid, "cam1"), signal.SIGSTOP)
+    os.kill(recording.child("cam1"), signal.SIGSTOP)
     code, account, err = recording.finish()
     assert code == 3, err
     assert "hangs" in err
@@ -152,7 +146,7 @@ def test_ctrl_c_twice_ends_at_once_and_what_was_queued_is_accounted_for(tmp_path
     recording = start_recording(small_rig(tmp_path), tmp_path / "out")
     recording.wait_until_started()
     time.sleep(1.0)
-    writer = _process(recording.process.pid, "writer")
+    writer = recording.child("writer")
     os.kill(writer, signal.SIGSTOP)  # frames pile up in the rings
     time.sleep(0.7)
     recording.interrupt()
@@ -177,7 +171,7 @@ def test_a_full_ring_drops_and_the_ledger_balances_to_the_frame(tmp_path: Path) 
     recording = start_recording(rig, tmp_path / "out", "--duration", "5")
     recording.wait_until_started()
     time.sleep(0.5)
-    writer = _process(recording.process.pid, "writer")
+    writer = recording.child("writer")
     os.kill(writer, signal.SIGSTOP)
     time.sleep(1.5)
     os.kill(writer, signal.SIGCONT)
