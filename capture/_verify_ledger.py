@@ -1,0 +1,225 @@
+"""Holds what is in the files of one camera against what they say of themselves.
+
+Frame numbers against gap records, both ways; the writer's own counters against what is there. Numbers
+and records in, sentences out: `problems` are losses that nobody accounted for, `notes` are harmless.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capture._verify_file import NO_FRAMES, FileCheck
+from capture.ledger import DISK_FULL, ENCODE_FAILED, LOST_AT_CAMERA, OUTAGE, STOPPED
+from capture.recording import ESTIMATOR
+from codec.records import numbers
+from codec.records.account import DAMAGED
+
+_RANGES_TOLD = 5
+# What the writer's counters of that name stand for in the gap records.
+_COUNTED_REASONS = {"dropped": (DISK_FULL, ENCODE_FAILED, STOPPED), "outage": (OUTAGE,)}
+
+
+@dataclass(slots=True)
+class Findings:
+    """What came out of a comparison."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCount:
+    """One stream of a camera: frames in the files, each counted once, and what gap records say is missing."""
+
+    pixel_format: str = ""
+    frames: int = 0
+    repeats: int = 0
+    raw_bytes: int = 0
+    file_bytes: int = 0
+    dropped: int = 0
+    lost_at_camera: int = 0
+    damaged: int = 0
+
+
+class SeriesLedger:
+    """All files of one camera (or estimator), checked. `meshes` lie beside them in files of their own."""
+
+    def __init__(self, name: str, files: Sequence[FileCheck], *, meshes: int) -> None:
+        self.name = name
+        self._files, self._meshes = files, meshes
+        self._described: dict[int, dict[str, Any]] = {}
+        for file in files:
+            self._described |= file.streams
+        self._frames: npt.NDArray[np.void] = np.concatenate([NO_FRAMES, *(f.frames for f in files)])
+        # A writer that took over may have written down a gap once more.
+        gaps = {(s, e, json.dumps(gap, sort_keys=True)): (s, e, gap) for f in files for s, e, gap in f.gaps}
+        self._gaps = list(gaps.values())
+
+    def compare(self) -> Findings:
+        """Everything that can be held against each other within these files."""
+        findings = Findings()
+        for stream, epoch, own in self._numberings():
+            self._compare_order(stream, epoch, own, findings)
+            self._compare_holes(stream, epoch, own["number"], findings)
+        self._compare_counters(findings)
+        return findings
+
+    def stream_name(self, stream: int) -> str:
+        """ "<camera>/<stream>"."""
+        return f"{self.name}/{self._described.get(stream, {}).get('name', f'stream{stream}')}"
+
+    def counts(self) -> dict[str, StreamCount]:
+        """What the files hold, stream by stream."""
+        found = {}
+        for stream in sorted({*self._described, *np.unique(self._frames["stream"]).tolist()}):
+            every = self._frames[self._frames["stream"] == stream]
+            own = _once(every)
+            reasons: Counter[str] = Counter()
+            for _, _, gap in self._gaps_of(stream):
+                reasons[str(gap.get("reason"))] += numbers.gap_count(gap)
+            before_us = reasons[LOST_AT_CAMERA] + reasons[OUTAGE]
+            found[self.stream_name(stream)] = StreamCount(
+                pixel_format=str(self._described.get(stream, {}).get("pixel_format", "")),
+                frames=len(own),
+                repeats=len(every) - len(own),
+                raw_bytes=int(own["raw_length"].sum(dtype=np.int64)),
+                file_bytes=int(own["length"].sum(dtype=np.int64)),
+                dropped=reasons.total() - before_us - reasons[DAMAGED],
+                lost_at_camera=before_us,
+                damaged=reasons[DAMAGED],
+            )
+        return found
+
+    def _numberings(self) -> Iterator[tuple[int, int, npt.NDArray[np.void]]]:
+        keys = {(s, e) for s, e in zip(*(self._frames[c].tolist() for c in ("stream", "epoch")), strict=True)}
+        keys |= {(stream, epoch) for stream, epoch, _ in self._gaps}
+        for stream, epoch in sorted(keys):
+            chosen = (self._frames["stream"] == stream) & (self._frames["epoch"] == epoch)
+            yield stream, epoch, self._frames[chosen]
+
+    def _gaps_of(self, stream: int, epoch: int | None = None) -> list[tuple[int, int, dict[str, Any]]]:
+        return [g for g in self._gaps if g[0] == stream and epoch in (None, g[1])]
+
+    def _compare_order(self, stream: int, epoch: int, own: npt.NDArray[np.void], findings: Findings) -> None:
+        name = self.stream_name(stream)
+        _, first_places = np.unique(own["number"], return_index=True)
+        repeats = len(own) - len(first_places)
+        if repeats:
+            findings.notes.append(
+                f"{name}: {repeats} frames are there twice (a writer was killed and another took over)"
+            )
+        once = own["number"][np.sort(first_places)]
+        falls = np.flatnonzero(once[1:] < once[:-1])
+        if falls.size:
+            at = int(falls[0])
+            findings.problems.append(f"{name}: frame {once[at + 1]} stands behind frame {once[at]}")
+
+    def _compare_holes(
+        self, stream: int, epoch: int, own: npt.NDArray[np.uint64], findings: Findings
+    ) -> None:
+        name, ordered = self.stream_name(stream), np.unique(own)
+        covered = []
+        for _, _, gap in self._gaps_of(stream, epoch):
+            span = numbers.gap_range(gap)
+            if span is None:
+                continue
+            covered.append(span)
+            if numbers.gap_count(gap) > numbers.total([span]):
+                findings.problems.append(f"{name}: a gap record counts {gap['count']} in {_told([span])}")
+        if self._has_holes_by_nature(stream):
+            return
+        silent = numbers.subtract(numbers.holes(ordered), covered)
+        if silent:
+            findings.problems.append(f"{name}: frames {_told(silent)} are missing and no gap record says so")
+        present = numbers.within(ordered, covered)
+        if present:
+            findings.problems.append(f"{name}: {present} frames are there that gap records call missing")
+
+    def _has_holes_by_nature(self, stream: int) -> bool:
+        camera = self._described.get(stream, {}).get("camera")
+        return isinstance(camera, dict) and camera.get("backend") == ESTIMATOR
+
+    # ---- the writer's counters ----
+
+    def _compare_counters(self, findings: Findings) -> None:
+        shortest: Counter[int] = Counter()
+        surplus: Counter[int] = Counter()
+        before: Counter[int] = Counter()
+        for file in self._files:
+            for clock in file.clocks:
+                for stream, written in _numbers_in(clock.counters, "written"):
+                    there = before[stream] + clock.frames_before[stream]
+                    if self._is_mesh(stream):
+                        there = self._meshes
+                    shortest[stream] = max(shortest[stream], written - there)
+                    surplus[stream] = 0 if self._is_mesh(stream) else there - written
+            for stream, count in zip(*np.unique(file.frames["stream"], return_counts=True), strict=True):
+                before[int(stream)] += int(count)
+        for stream, short in sorted(shortest.items()):
+            self._tell_shortage(stream, short, findings)
+        for stream, more in sorted(surplus.items()):
+            if more > 0:
+                findings.notes.append(
+                    f"{self.stream_name(stream)}: {more} frames more than the writer had counted "
+                    "when it was killed"
+                )
+        self._compare_gap_counters(findings)
+
+    def _tell_shortage(self, stream: int, short: int, findings: Findings) -> None:
+        explained = sum(
+            numbers.gap_count(gap) for _, _, gap in self._gaps_of(stream) if gap.get("reason") == DAMAGED
+        )
+        if short > explained:
+            findings.problems.append(
+                f"{self.stream_name(stream)}: {short - explained} frames that were written "
+                "are no longer there"
+            )
+
+    def _compare_gap_counters(self, findings: Findings) -> None:
+        clocks = [clock for file in self._files for clock in file.clocks]
+        if not clocks:
+            return
+        for key, reasons in _COUNTED_REASONS.items():
+            for stream, counted in _numbers_in(clocks[-1].counters, key):
+                gaps = [gap for _, _, gap in self._gaps_of(stream) if gap.get("reason") in reasons]
+                told = sum(numbers.gap_count(gap) for gap in gaps)
+                if counted > told:
+                    findings.problems.append(
+                        f"{self.stream_name(stream)}: the writer counted {counted} frames as {key}, "
+                        f"its gap records name {told}"
+                    )
+
+    def _is_mesh(self, stream: int) -> bool:
+        return self._described.get(stream, {}).get("pixel_format") == "mesh"
+
+
+def _once(frames: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Each (epoch, number) the first time it comes."""
+    firsts = []
+    for epoch in np.unique(frames["epoch"]):
+        places = np.flatnonzero(frames["epoch"] == epoch)
+        firsts.append(places[np.unique(frames["number"][places], return_index=True)[1]])
+    return frames[np.concatenate(firsts)] if firsts else frames
+
+
+def _numbers_in(counters: dict[str, Any], key: str) -> list[tuple[int, int]]:
+    """(stream, value) of a counter; older files may not have it."""
+    values = counters.get(key)
+    if not isinstance(values, list):
+        return []
+    return [(i, value) for i, value in enumerate(values) if type(value) is int and value > 0]
+
+
+def _told(ranges: Sequence[numbers.Range]) -> str:
+    shown = ", ".join(
+        str(first) if first == last else f"{first}-{last}" for first, last in ranges[:_RANGES_TOLD]
+    )
+    more = len(ranges) - _RANGES_TOLD
+    return f"{shown} and {more} more ranges" if more > 0 else shown

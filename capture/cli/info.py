@@ -1,0 +1,132 @@
+"""`nightrig info`: what is in a recording, at a glance or for machines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from capture.cli._progress import clock, size
+from capture.cli._tables import plural, table, utc
+from capture.recording import RecordedStream, Recording
+
+HELP = "show what is in a recording"
+EPILOG = """examples:
+  nightrig info recordings/20250101T220000Z-demo
+  nightrig info recordings/20250101T220000Z-demo/front      one camera
+  nightrig info night.nrig --json                           one file, for machines
+
+Looks at headers and indexes only; `nightrig verify` reads every byte.
+exit codes: 0 done; 1 failed; 2 usage."""
+
+_HEADER = ("stream", "format", "size", "fps", "measured", "frames", "duration", "raw", "file", "ratio")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", metavar="PATH", type=Path, help="a session, a camera's folder or a .nrig file"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    with Recording(args.path) as recording:
+        facts = describe(recording)
+    if args.json:
+        print(json.dumps(facts))
+    else:
+        print(_text(facts))
+    return 0
+
+
+def describe(recording: Recording) -> dict[str, Any]:
+    """The facts as --json prints them."""
+    unsealed = sum(not segment.sealed for segment in recording.segments)
+    meshes = recording.mesh_count()
+    return {
+        "path": str(recording.path),
+        "started": utc(recording.wall_ns(recording.first_ns)) if recording.first_ns else None,
+        "duration_s": round((recording.last_ns - recording.first_ns) / 1e9, 3),
+        "file_bytes": recording.file_bytes,
+        "streams": {name: _stream(stream) for name, stream in recording.streams.items()},
+        "meshes": meshes,
+        "segments": len(recording.segments) + len(recording.empty_segments),
+        "unsealed": unsealed,
+        "damage": [
+            {"file": str(d.path), "offset": d.offset, "length": d.length, "what": d.what}
+            for d in recording.damage
+        ],
+    }
+
+
+def _stream(stream: RecordedStream) -> dict[str, Any]:
+    info, gaps = stream.info, Counter[str]()
+    for gap in stream.gaps:
+        gaps[gap.reason] += gap.count
+    return {
+        "format": info.pixel_format,
+        "width": info.width,
+        "height": info.height,
+        "fps": info.fps,
+        "measured_fps": round(stream.fps, 3),
+        "frames": len(stream),
+        "duration_s": round((stream.last_ns - stream.first_ns) / 1e9, 3),
+        "raw_bytes": stream.raw_bytes,
+        "file_bytes": stream.file_bytes,
+        "ratio": round(stream.raw_bytes / stream.file_bytes, 3) if stream.file_bytes else None,
+        "depth_scale_m": info.depth_scale_m,
+        "camera": {"backend": stream.camera.backend, "model": stream.camera.model}
+        | {"serial": stream.camera.serial},
+        "gaps": dict(gaps),
+    }
+
+
+def _text(facts: dict[str, Any]) -> str:
+    begun = f"started {facts['started']}, " if facts["started"] else ""
+    lines = [
+        facts["path"],
+        f"{begun}{clock(facts['duration_s'])} long, {size(facts['file_bytes'])} in "
+        f"{plural(facts['segments'], 'segment')}, {_sealed(facts)}",
+        "",
+        table(_HEADER, [_row(name, stream) for name, stream in facts["streams"].items()], left=2),
+    ]
+    if facts["meshes"]:
+        lines += ["", plural(facts["meshes"], "mesh", "meshes")]
+    lines += ["", *_missing(facts)]
+    for damage in facts["damage"]:
+        where = f"{damage['file']} at byte {damage['offset']}"
+        lines.append(f"DAMAGED: {where}, {damage['length']} bytes: {damage['what']}")
+    if facts["damage"]:
+        lines.append("`nightrig recover` makes a clean copy of what is whole")
+    return "\n".join(lines)
+
+
+def _sealed(facts: dict[str, Any]) -> str:
+    return "all sealed" if not facts["unsealed"] else f"{facts['unsealed']} not sealed"
+
+
+def _row(name: str, stream: dict[str, Any]) -> tuple[str, ...]:
+    is_mesh = stream["format"] == "mesh"
+    return (
+        name,
+        stream["format"],
+        f"{stream['width']}x{stream['height']}",
+        f"{stream['fps']:g}" if stream["fps"] else "-",
+        f"{stream['measured_fps']:.2f}" if stream["measured_fps"] else "-",
+        "-" if is_mesh else str(stream["frames"]),
+        "-" if is_mesh else clock(stream["duration_s"]),
+        "-" if is_mesh else size(stream["raw_bytes"]),
+        "-" if is_mesh else size(stream["file_bytes"]),
+        f"{stream['ratio']:.2f}" if stream["ratio"] else "-",
+    )
+
+
+def _missing(facts: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, stream in facts["streams"].items():
+        if stream["gaps"]:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(stream["gaps"].items()))
+            lines.append(f"missing in {name}: {reasons}")
+    return lines or ["nothing missing, as far as the recording knows"]

@@ -1,0 +1,113 @@
+"""`nightrig verify`: is every frame there, and right."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from capture.cli._progress import Progress, clock, size
+from capture.cli._tables import plural, table, utc
+from capture.recording import RecordedGap, Recording
+from capture.verification import CLEAN, DAMAGE, LOSS, Report, total_bytes, verify
+
+HELP = "read every byte of a recording: is every frame there, and right"
+EPILOG = """examples:
+  nightrig verify recordings/20250101T220000Z-demo
+  nightrig verify night.nrig --json
+
+Checks every checksum, decodes every frame, holds indexes, frame numbers, gap records, counters and
+session.json against each other, and prints what is missing (the ledger). A recording that was killed and
+is whole up to that moment is clean; a torn tail is damage.
+exit codes: 0 clean; 3 loss or damage; 1 failed; 2 usage."""
+
+_WORDS = {
+    CLEAN: "CLEAN: everything that was captured is there, and right",
+    LOSS: "LOSS: what is there is right; what is missing is accounted for above",
+    DAMAGE: "DAMAGED: see above; `nightrig recover` makes a clean copy of what is whole",
+}
+_HEADER = ("stream", "reason", "when", "numbers", "count", "lasting")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", metavar="PATH", type=Path, help="a session, a camera's folder or a .nrig file"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    with Progress("verify", total_bytes(args.path), unit="B") as progress:
+        report = verify(args.path, progress=progress)
+    code = 0 if report.verdict == CLEAN else 3
+    with Recording(args.path) as recording:
+        if args.json:
+            print(json.dumps(_facts(report, recording, code)))
+        else:
+            print(_text(report, recording))
+    return code
+
+
+def _facts(report: Report, recording: Recording, code: int) -> dict[str, Any]:
+    return {
+        "path": str(report.path),
+        "verdict": report.verdict,
+        "exit_code": code,
+        "records": report.records,
+        "frames": report.frames,
+        "meshes": report.meshes,
+        "bytes": report.bytes,
+        "gaps": [
+            {
+                "stream": gap.stream,
+                "reason": gap.reason,
+                "epoch": gap.epoch,
+                "first": gap.first,
+                "last": gap.last,
+                "count": gap.count,
+                "start_ns": gap.start_ns,
+                "end_ns": gap.end_ns,
+                "when": utc(recording.wall_ns(gap.start_ns)),
+            }
+            for gap in report.gaps
+        ],
+        "damage": [
+            {"file": str(d.path), "offset": d.offset, "length": d.length, "what": d.what}
+            for d in report.damage
+        ],
+        "problems": report.problems,
+        "notes": report.notes,
+    }
+
+
+def _text(report: Report, recording: Recording) -> str:
+    lines = []
+    if report.gaps:
+        lines += [table(_HEADER, [_row(gap, recording) for gap in report.gaps], left=4), ""]
+    for damage in report.damage:
+        lines.append(f"damage: {damage.path} at byte {damage.offset}, {damage.length} bytes: {damage.what}")
+    lines += [f"problem: {problem}" for problem in report.problems]
+    lines += [f"note: {note}" for note in report.notes]
+    missing = sum(gap.count for gap in report.gaps)
+    lines.append(
+        f"{plural(report.frames, 'frame')} and {plural(report.meshes, 'mesh', 'meshes')} read, "
+        f"{size(report.bytes)}; {missing} missing in {plural(len(report.gaps), 'gap')}, "
+        f"{plural(len(report.damage), 'damaged place')}"
+    )
+    lines.append(_WORDS[report.verdict])
+    return "\n".join(lines)
+
+
+def _row(gap: RecordedGap, recording: Recording) -> tuple[str, ...]:
+    wall = utc(recording.wall_ns(gap.start_ns)) if gap.start_ns else None
+    since_s = (gap.start_ns - recording.first_ns) / 1e9
+    numbers = "unknown" if gap.first is None else f"{gap.first}-{gap.last}"
+    return (
+        gap.stream,
+        gap.reason,
+        f"{wall or '-'} (+{clock(since_s)})",
+        numbers,
+        f"{gap.count}" if gap.first is not None else f"~{gap.count}",
+        f"{(gap.end_ns - gap.start_ns) / 1e9:.2f} s",
+    )

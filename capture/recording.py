@@ -1,0 +1,448 @@
+"""Reads a recording: a session, one camera's folder or a single file, its segments as one.
+
+    with Recording("recordings/20250101T220000Z-demo") as recording:
+        depth = recording.streams["front/depth"]
+        print(len(depth), depth.frame(1000).data)
+
+Promises: frames come in order across segments, each once, even where a writer that died left one twice;
+any frame is found by its index in logarithmic time; only a few files are open at any moment and memory
+does not grow with the length of the recording. Iteration steps over damage and lists it in `damage`;
+asking for a damaged frame raises DamagedError. Never writes; not shared between threads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capture import session
+from capture._segment_survey import Key, OpenFiles, Part, SegmentSurvey, assumed_stream, survey
+from capture.decoding import Array, decode
+from capture.frames import CameraInfo, StreamInfo
+from capture.wire import stream_info_from_dict
+from codec.errors import CodecError, DamagedError, FormatError, NotOurFileError, StorageError
+from codec.mesh import MeshReader
+from codec.records import Record
+from codec.records.layout import CLOCKS, HEADER_BYTES, unpack_header
+from codec.records.numbers import gap_count, gap_range
+
+ESTIMATOR = "estimator"
+"""The back end of a "camera" whose frames an estimator made."""
+
+_MESH_REPEATS = 4096  # a writer that took over repeats no more than lay in its ring
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedFrame:
+    """One frame. data: see PIXEL_FORMATS, but JPEGs are decoded to bgr8; payload: the bytes in the file."""
+
+    stream: str
+    number: int
+    epoch: int
+    device_time_s: float | None
+    clock: str
+    monotonic_ns: int
+    data: Array
+    meta: dict[str, Any]
+    payload: bytes
+    codec: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedGap:
+    """Missing frames of a stream; first and last are None where only an estimate of their count is known."""
+
+    stream: str
+    epoch: int
+    reason: str
+    first: int | None
+    last: int | None
+    count: int
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingDamage:
+    """A stretch of a file that cannot be read; `what` says why."""
+
+    path: Path
+    offset: int
+    length: int
+    what: str
+
+
+class RecordedStream:
+    """The frames of one stream, in order: len(), [i], iteration, frame(i) and record(i)."""
+
+    def __init__(
+        self,
+        name: str,
+        info: StreamInfo,
+        camera: CameraInfo,
+        parts: list[Part],
+        gaps: list[RecordedGap],
+        files: OpenFiles,
+        damage: list[RecordingDamage],
+    ) -> None:
+        self.name, self.info, self.camera = name, info, camera
+        self.gaps = list(dict.fromkeys(gaps))  # a writer that took over may have written one again
+        self.raw_bytes = sum(part.raw_bytes for part in parts)
+        self.file_bytes = sum(part.file_bytes for part in parts)
+        self._parts = [part for part in parts if part.count]
+        self._ends = list(accumulate(part.count for part in self._parts))
+        self._files, self._damage = files, damage
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> RecordedFrame:
+        return self.frame(index)
+
+    def __iter__(self) -> Iterator[RecordedFrame]:
+        for _, frame in self.frames(range(len(self))):
+            yield frame
+
+    @property
+    def is_estimate(self) -> bool:
+        """Made by an estimator: it says when it has something to say, its numbers have holes by nature."""
+        return self.camera.backend == ESTIMATOR
+
+    @property
+    def first_ns(self) -> int:
+        """When the first frame came; 0 without frames."""
+        return self._parts[0].first_ns if self._parts else 0
+
+    @property
+    def last_ns(self) -> int:
+        """When the last frame came; 0 without frames."""
+        return self._parts[-1].last_ns if self._parts else 0
+
+    @property
+    def fps(self) -> float:
+        """The measured rate, outages included; 0 where one frame or none is all there is."""
+        span_ns = self.last_ns - self.first_ns
+        return (len(self) - 1) * 1e9 / span_ns if span_ns > 0 else 0.0
+
+    def record(self, index: int) -> Record:
+        """Frame `index` as it stands in the file. Raises DamagedError, StorageError or IndexError."""
+        part, place = self._where(index)
+        positions = self._files.positions(part)
+        return self._files.file(part.path).read(int(positions[place]))
+
+    def frame(self, index: int) -> RecordedFrame:
+        """Frame `index`, decoded. Raises DamagedError, StorageError or IndexError."""
+        record = self.record(index)
+        header = record.header
+        try:
+            data = decode(header, record.payload, self.info.pixel_format)
+        except CodecError as error:
+            path = self._where(index)[0].path
+            raise DamagedError(f"{path}: the frame at byte {record.offset} {error}") from error
+        return RecordedFrame(
+            stream=self.name,
+            number=header.number,
+            epoch=header.epoch,
+            device_time_s=None if math.isnan(header.device_time_s) else header.device_time_s,
+            clock=CLOCKS[header.clock] if header.clock < len(CLOCKS) else "",
+            monotonic_ns=header.monotonic_ns,
+            data=data,
+            meta=_meta(record.meta),
+            payload=record.payload,
+            codec=header.codec,
+        )
+
+    def frames(self, indices: Iterable[int]) -> Iterator[tuple[int, RecordedFrame]]:
+        """(index, frame) of these; a damaged one is left out and noted in the recording's `damage`."""
+        for index in indices:
+            try:
+                frame = self.frame(index)
+            except DamagedError as error:
+                self.note_damage(index, str(error))
+                continue
+            yield index, frame
+
+    def note_damage(self, index: int, what: str) -> None:
+        """List frame `index` as damaged."""
+        part, place = self._where(index)
+        entry = self._files.file(part.path).entries[self._files.positions(part)[place]]
+        damage = RecordingDamage(part.path, int(entry["offset"]), int(entry["length"]), what)
+        known = {(d.path, d.offset) for d in self._damage}
+        if (damage.path, damage.offset) not in known:
+            self._damage.append(damage)
+
+    def entries(self) -> Iterator[npt.NDArray[np.void]]:
+        """What the index says of the frames (see codec.records.ENTRY), segment by segment."""
+        for part in self._parts:
+            yield self._files.file(part.path).entries[self._files.positions(part)]
+
+    def monotonic_ns(self) -> npt.NDArray[np.int64]:
+        """The times of all frames: eight bytes each."""
+        times = [entries["monotonic_ns"].astype(np.int64) for entries in self.entries()]
+        return np.concatenate(times) if times else np.empty(0, np.int64)
+
+    def _where(self, index: int) -> tuple[Part, int]:
+        wanted = index + len(self) if index < 0 else index
+        if not 0 <= wanted < len(self):
+            raise IndexError(f"frame {index} of {len(self)} in {self.name}")
+        at = bisect_right(self._ends, wanted)
+        return self._parts[at], wanted - (self._ends[at] - self._parts[at].count)
+
+
+class Recording:
+    """A session (or part of one), open for reading.
+
+    streams   "<camera>/<stream>" -> RecordedStream, cameras in the order of their names
+    gaps      what is missing, as the recording accounts for it, in order of time
+    damage    what cannot be read, as far as has been looked: opening looks at headers and indexes
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open it. Raises ConfigError (no such path), NotOurFileError or StorageError."""
+        self.path = Path(path)
+        found = session.open_session(self.path)
+        self.info = found.info
+        self.mesh_paths = found.meshes
+        self.damage: list[RecordingDamage] = []
+        self.empty_segments: list[Path] = []
+        self.streams: dict[str, RecordedStream] = {}
+        self.segments: list[SegmentSurvey] = []
+        self._files = OpenFiles()
+        try:
+            for series in found.series:
+                self._open_series(series, alone=found.folder != self.path)
+        except BaseException:
+            self._files.close()
+            raise
+        self.gaps = sorted((g for s in self.streams.values() for g in s.gaps), key=lambda gap: gap.start_ns)
+        self._clocks = sorted({clock for segment in self.segments for clock in segment.clocks})
+        self._clocks = self._clocks or _session_clock(self.info)
+
+    def _open_series(self, series: session.Series, *, alone: bool) -> None:
+        surveys = [s for s in (self._survey(path, alone=alone) for path in series.segments) if s is not None]
+        self.segments += surveys
+        name = series.name
+        if alone and surveys:
+            name = str(surveys[0].info.get("camera") or series.name)
+        for stream in _SeriesStreams(surveys, self._files).streams(name):
+            self.streams[stream.name] = RecordedStream(
+                stream.name, stream.info, stream.camera, stream.parts, stream.gaps, self._files, self.damage
+            )
+
+    def _survey(self, path: Path, *, alone: bool) -> SegmentSurvey | None:
+        """None where nothing in the file can be read."""
+        try:
+            found = survey(self._files.file(path))
+        except NotOurFileError as error:
+            size = path.stat().st_size
+            if alone or begins_with_record(path):
+                raise  # ours, but of a newer version; or the only file there is
+            if size == 0:
+                self.empty_segments.append(path)
+            else:
+                self.damage.append(RecordingDamage(path, 0, size, str(error)))
+            return None
+        self.damage += [RecordingDamage(path, d.offset, d.length, d.kind) for d in found.damage]
+        return found
+
+    @property
+    def first_ns(self) -> int:
+        """When the first frame of all came, on the recording machine's monotonic clock."""
+        return min((s.first_ns for s in self.streams.values() if len(s)), default=0)
+
+    @property
+    def last_ns(self) -> int:
+        """When the last frame of all came."""
+        return max((s.last_ns for s in self.streams.values() if len(s)), default=0)
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of all record files."""
+        return sum(segment.size for segment in self.segments)
+
+    def wall_ns(self, monotonic_ns: int) -> int | None:
+        """UTC, in nanoseconds since 1970, by the nearest clock record; None without any."""
+        if not self._clocks:
+            return None
+        at = bisect_right(self._clocks, (monotonic_ns, 0))
+        near = self._clocks[max(0, at - 1) : at + 1]
+        monotonic, wall = min(near, key=lambda clock: abs(clock[0] - monotonic_ns))
+        return wall + monotonic_ns - monotonic
+
+    def meshes(self) -> Iterator[dict[str, Any]]:
+        """Every mesh frame, in order and each once; vertices and joints in millimetres.
+
+        Files that cannot be read, wholly or in part, are listed in `damage`.
+        """
+        recent: deque[tuple[object, object]] = deque(maxlen=_MESH_REPEATS)
+        for path in self.mesh_paths:
+            before = frozenset(recent)
+            try:
+                with MeshReader(path) as reader:
+                    for frame in reader:
+                        key = (frame.get("monotonic_ns"), frame.get("frame_number"))
+                        if key[0] is None or key not in before:
+                            recent.append(key)
+                            yield frame
+                    note = reader.note
+            except (FormatError, StorageError) as error:
+                note = str(error)
+            if note:
+                self._note_mesh_damage(path, note)
+
+    def mesh_count(self) -> int:
+        """How many mesh frames there are; quick where the files were closed properly."""
+        count = 0
+        for path in self.mesh_paths:
+            try:
+                with MeshReader(path) as reader:
+                    count += len(reader)
+            except (FormatError, StorageError) as error:
+                self._note_mesh_damage(path, str(error))
+        return count
+
+    def _note_mesh_damage(self, path: Path, note: str) -> None:
+        if all(damage.path != path for damage in self.damage):
+            self.damage.append(RecordingDamage(path, 0, path.stat().st_size, note))
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        self._files.close()
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(slots=True)
+class _Stream:
+    name: str
+    info: StreamInfo
+    camera: CameraInfo
+    parts: list[Part]
+    gaps: list[RecordedGap]
+
+
+class _SeriesStreams:
+    """Puts the segments of one camera together, stream by stream."""
+
+    def __init__(self, surveys: list[SegmentSurvey], files: OpenFiles) -> None:
+        self._surveys, self._files = surveys, files
+
+    def streams(self, series: str) -> list[_Stream]:
+        found: dict[str, _Stream] = {}
+        known: dict[int, dict[str, Any]] = {}
+        for segment in self._surveys:  # what a damaged segment does not say another one does
+            known = {**segment.streams, **known}
+        for segment in self._surveys:
+            known = {**known, **segment.streams}
+            for index in sorted({*segment.streams, *segment.parts}):
+                part = segment.parts.get(index)
+                described = known.get(index) or (assumed_stream(part) if part else {})
+                stream = self._join(found, series, described, index)
+                if part is not None:
+                    stream.parts.append(self._without_repeats(part, stream.parts))
+                stream.gaps += [_gap(stream.name, e, gap) for s, e, gap in segment.gaps if s == index]
+        return list(found.values())
+
+    @staticmethod
+    def _join(found: dict[str, _Stream], series: str, described: dict[str, Any], index: int) -> _Stream:
+        try:
+            info = stream_info_from_dict(described)
+        except (KeyError, TypeError, ValueError):
+            info = StreamInfo(f"stream{index}", "z16", 0, 0, 0.0)
+        camera = _camera(series, described.get("camera"))
+        stream = found.setdefault(info.name, _Stream(f"{series}/{info.name}", info, camera, [], []))
+        stream.info, stream.camera = info, camera
+        return stream
+
+    def _without_repeats(self, part: Part, earlier: list[Part]) -> Part:
+        overlapping = [p for p in earlier if p.count and p.highest >= part.lowest]
+        if part.rising and not overlapping:
+            return part
+        seen = {key for other in overlapping for key in self._keys(other)}
+        kept = []
+        for place, key in enumerate(self._keys(part)):
+            if key not in seen:
+                seen.add(key)
+                kept.append(place)
+        if len(kept) == part.count:
+            return part
+        own = self._files.file(part.path).entries[self._files.positions(part)[kept]]
+        self._files.close()  # what it remembers of this part is out of date
+        return replace(
+            part,
+            kept=tuple(kept),
+            count=len(kept),
+            raw_bytes=int(own["raw_length"].sum(dtype=np.int64)),
+            file_bytes=int(own["length"].sum(dtype=np.int64)),
+            first_ns=int(own["monotonic_ns"][0]) if kept else 0,
+            last_ns=int(own["monotonic_ns"][-1]) if kept else 0,
+        )
+
+    def _keys(self, part: Part) -> list[Key]:
+        own = self._files.file(part.path).entries[self._files.positions(part)]
+        return list(zip(own["epoch"].tolist(), own["number"].tolist(), strict=True))
+
+
+def begins_with_record(path: Path) -> bool:
+    """Whether a file begins with one of our records, whatever the version."""
+    try:
+        with path.open("rb") as file:
+            return unpack_header(file.read(HEADER_BYTES)) is not None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _camera(series: str, value: object) -> CameraInfo:
+    """The camera as its stream records describe it; what a newer version adds is passed over."""
+    known = value if isinstance(value, dict) else {}
+    fields = {key: known[key] for key in CameraInfo.__dataclass_fields__ if key in known}
+    matrix = fields.pop("world_from_camera", None)
+    if matrix is not None:
+        matrix = tuple(tuple(row) for row in matrix)
+    plain = {"backend": "", "model": "", **fields, "name": series, "streams": ()}
+    return CameraInfo(**plain, world_from_camera=matrix)
+
+
+def _gap(stream: str, epoch: int, gap: dict[str, Any]) -> RecordedGap:
+    covered = gap_range(gap)
+    start_ns, end_ns = gap.get("start_ns"), gap.get("end_ns")
+    return RecordedGap(
+        stream=stream,
+        epoch=epoch,
+        reason=str(gap.get("reason")),
+        first=covered[0] if covered else None,
+        last=covered[1] if covered else None,
+        count=gap_count(gap),
+        start_ns=start_ns if type(start_ns) is int else 0,
+        end_ns=end_ns if type(end_ns) is int else 0,
+    )
+
+
+def _meta(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data) if data else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _session_clock(info: dict[str, Any]) -> list[tuple[int, int]]:
+    started = info.get("started")
+    if not isinstance(started, dict):
+        return []
+    pair = started.get("monotonic_ns"), started.get("wall_ns")
+    return [pair] if type(pair[0]) is int and type(pair[1]) is int else []  # type: ignore[list-item]

@@ -1,0 +1,240 @@
+"""Makes a clean copy of a damaged recording: every whole record and mesh, nothing that is not.
+
+The recording is only read, the copy is a new folder laid out like it: sealed record files, session.json,
+events.jsonl and mesh files. What is lost stands in the copy as gap records with the reason "damaged", so
+that it accounts for itself. Recovering the same recording again gives the same record files, byte for
+byte. Other files in the folder are left where they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from capture import session
+from capture._segment_survey import numbered_name
+from capture.recording import ESTIMATOR, begins_with_record
+from codec import durable
+from codec.durable import AppendFile
+from codec.errors import ConfigError, FormatError, NotOurFileError, StorageError
+from codec.mesh import MeshReader, MeshWriter
+from codec.records.account import FrameAccount
+from codec.records.reader import RecordFile
+from codec.records.recovery import FileReport, Salvage
+
+_COPY_BYTES = 1 << 20
+_PLACEHOLDERS_MAX = 1000
+
+Progress = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class RecoveryReport:
+    """What was saved and what was not. `notes` say what befell single files."""
+
+    records: FileReport = field(default_factory=FileReport)
+    meshes: int = 0
+    mesh_loss: bool = False
+    frames_missing: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def lossless(self) -> bool:
+        """Everything that was in the recording is in the copy."""
+        return self.records.lossless and not self.mesh_loss and not self.frames_missing
+
+
+def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> RecoveryReport:
+    """Write the clean copy of a session, a camera's folder or a file into the new (or empty) folder `out`.
+
+    Raises ConfigError for paths that do not go, NotOurFileError where nothing can be recovered,
+    StorageError.
+    """
+    found = session.open_session(path)
+    _refuse_unfit_target(path, out)
+    durable.make_directory(out)
+    report = RecoveryReport()
+    meshes = {}
+    for mesh in found.meshes:
+        target = _target(found.folder, mesh, out)
+        meshes[target] = _recover_mesh(mesh, target, report)
+        progress(mesh.stat().st_size)
+    for series in found.series:
+        places = _places(found.folder, series, out, alone=path.is_file())
+        beside = sum(count for mesh, count in meshes.items() if mesh.parent == places[0][1].parent)
+        _Series(places, beside, report, alone=path.is_file()).recover(progress)
+    if not report.records.recovered and not report.meshes:
+        raise NotOurFileError(f"{path}: there is nothing in it that can be recovered")
+    if path.is_dir():
+        _copy_session_files(path, out, report)
+    return report
+
+
+def _refuse_unfit_target(path: Path, out: Path) -> None:
+    source, target = path.resolve(), out.resolve()
+    if target == source or source in target.parents:
+        raise ConfigError(f"--out {out} lies inside {path}: name a folder elsewhere")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file: name a new folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"--out {out} is not empty: name a new folder")
+
+
+def _target(folder: Path, source: Path, out: Path) -> Path:
+    target = out / source.relative_to(folder)
+    if target.parent != out:
+        durable.make_directory(target.parent)
+    return target
+
+
+_Place = tuple[Path | None, Path]
+"""A segment and where its copy goes; None for a segment that is no longer there."""
+
+
+def _places(folder: Path, series: session.Series, out: Path, *, alone: bool) -> list[_Place]:
+    found = [(segment, _target(folder, segment, out)) for segment in series.segments]
+    if alone:
+        return [*found]
+    prefix, last = numbered_name(series.segments[-1])
+    if last - len(found) > _PLACEHOLDERS_MAX:
+        return [*found]  # whoever numbered these meant something else
+    there: dict[int, _Place] = {numbered_name(place[0])[1]: place for place in found}
+    parent = found[0][1].parent
+    return [
+        there.get(number, (None, session.segment_path(parent, number, prefix=prefix)))
+        for number in range(last + 1)
+    ]
+
+
+class _Series:
+    """One camera's segments on their way into the copy. What cannot be read keeps its place, empty."""
+
+    def __init__(self, places: list[_Place], meshes: int, report: RecoveryReport, *, alone: bool) -> None:
+        self._places, self._report = places, report
+        self._account = FrameAccount()
+        self._mesh_streams: set[int] = set()
+        self._readable = [self._survey(place, path, alone=alone) for place, (path, _) in enumerate(places)]
+        for stream in self._mesh_streams:
+            self._account.found_elsewhere(stream, meshes)
+
+    def _survey(self, place: int, path: Path | None, *, alone: bool) -> bool:
+        """Take in what a segment claims to hold; False where no record is in it."""
+        if path is None:
+            return False
+        try:
+            file = RecordFile(path)
+        except NotOurFileError:
+            if alone or begins_with_record(path):
+                raise  # a newer version: nothing is wrong with it
+            return False
+        with file:
+            self._account.claim(file, place)
+            for index, stream in file.streams().items():
+                camera = stream.get("camera")
+                if isinstance(camera, dict) and camera.get("backend") == ESTIMATOR:
+                    self._account.numbered = False
+                if stream.get("pixel_format") == "mesh":
+                    self._mesh_streams.add(index)
+        return True
+
+    def recover(self, progress: Progress) -> None:
+        """Write all copies. Raises StorageError."""
+        for place, (path, target) in enumerate(self._places):
+            if path is not None and self._readable[place]:
+                with RecordFile(path) as file, Salvage(target, file) as salvage:
+                    self._copy(salvage, place, progress)
+            else:
+                with Salvage(target, None) as salvage:
+                    salvage.report.discarded_bytes = path.stat().st_size if path is not None else 0
+                    self._copy(salvage, place, progress)
+            self._report.records.add(salvage.report)
+            if path is None:
+                self._report.notes.append(f"{target.name} is missing; an empty one stands in its place")
+            elif not salvage.report.lossless:
+                self._report.notes.append(f"{path}: {salvage.report.discarded_bytes} bytes are lost")
+
+    def _copy(self, salvage: Salvage, place: int, progress: Progress) -> None:
+        salvage.copy(self._account, progress)
+        for missing in self._account.missing(up_to=place):
+            salvage.gap(missing.stream, missing.epoch, missing.as_gap())
+            self._report.frames_missing += missing.last - missing.first + 1
+        for stream, gap in self._account.uncounted() if place == len(self._places) - 1 else ():
+            salvage.gap(stream, 0, gap)
+            self._report.frames_missing += gap["count"]
+        salvage.seal()
+
+
+def _recover_mesh(source: Path, target: Path, report: RecoveryReport) -> int:
+    """Copy a mesh file that is whole, write what is left of one that is not; how many frames there are."""
+    try:
+        with MeshReader(source) as reader:
+            count = sum(1 for _ in reader)
+            whole, note, metadata = reader.complete and reader.closed, reader.note, reader.metadata
+            if whole:
+                _copy(source, target)
+            elif count:
+                _rewrite(reader, target, metadata)
+    except (FormatError, StorageError) as error:
+        if target.exists():
+            raise  # the copy failed, not the source
+        count, whole, note = 0, False, str(error)
+    if note:
+        report.mesh_loss = True
+        report.notes.append(f"{source}: {count} meshes saved; {note}")
+    report.meshes += count
+    return count
+
+
+def _rewrite(reader: MeshReader, target: Path, metadata: object) -> None:
+    with MeshWriter(target, metadata=metadata) as writer:
+        for frame in reader:
+            entries = {key: value for key, value in frame.items() if key != "rejected_people"}
+            if "rejected_people" in frame:  # the writer has that name for itself
+                entries["rejected_people_recorded"] = frame["rejected_people"]
+            writer.append(**entries)
+
+
+def _copy(source: Path, target: Path) -> None:
+    out = AppendFile(target)
+    try:
+        for block in _blocks(source):
+            out.append(block)
+        out.sync()
+    finally:
+        out.close()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_COPY_BYTES):
+                yield block
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _copy_session_files(path: Path, out: Path, report: RecoveryReport) -> None:
+    if (path / session.SESSION_FILE).exists():
+        if session.load_session(path):
+            _copy(path / session.SESSION_FILE, out / session.SESSION_FILE)
+        else:
+            report.notes.append(
+                f"{path / session.SESSION_FILE} is damaged and left out; the rest tells as much"
+            )
+    events = path / session.EVENTS_FILE
+    if events.exists():
+        lines = b"".join(_blocks(events)).splitlines(keepends=True)
+        whole = [line for line in lines if _is_json(line)]
+        durable.write_atomically(out / session.EVENTS_FILE, b"".join(whole))
+        if len(whole) < len(lines):
+            report.notes.append(f"{events}: {len(lines) - len(whole)} broken lines are left out")
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return line.endswith(b"\n")

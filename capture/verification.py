@@ -1,0 +1,186 @@
+"""Reads a whole recording and says whether every frame is there, and right.
+
+Owns the verdict. Every byte is read, every checksum compared, every payload decoded to its declared
+shape, every index held against its file, every hole in the frame numbers against the gap records, every
+count against the files. Changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capture import session
+from capture._segment_survey import numbered_name
+from capture._verify_file import BadStretch, FileCheck, check_file
+from capture._verify_ledger import SeriesLedger, StreamCount
+from capture.recording import RecordedGap, Recording, begins_with_record
+from codec.errors import FormatError, NotOurFileError, StorageError
+from codec.mesh import MeshReader
+from codec.records import numbers
+
+CLEAN, LOSS, DAMAGE = "clean", "loss", "damage"
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found. `gaps` are losses that the recording accounts for, `problems` those it does not."""
+
+    path: Path
+    records: int = 0
+    frames: int = 0
+    meshes: int = 0
+    bytes: int = 0
+    gaps: list[RecordedGap] = field(default_factory=list)
+    damage: list[BadStretch] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """CLEAN, LOSS (all of it accounted for), or DAMAGE."""
+        if self.damage or self.problems:
+            return DAMAGE
+        return LOSS if self.gaps else CLEAN
+
+
+def total_bytes(path: Path) -> int:
+    """How much there is to read."""
+    found = session.open_session(path)
+    files = [*(segment for series in found.series for segment in series.segments), *found.meshes]
+    return sum(file.stat().st_size for file in files)
+
+
+def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> Report:
+    """Read everything. Raises ConfigError (no such path), NotOurFileError or StorageError."""
+    report = Report(path)
+    with Recording(path) as recording:
+        report.gaps = recording.gaps
+        names = [name.rpartition("/")[0] for name in recording.streams]
+    found = session.open_session(path)
+    threads = max(1, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
+        meshes = _check_meshes(found.meshes, report, progress)
+        counts: dict[str, StreamCount] = {}
+        for series in found.series:
+            alone = path.is_file()
+            files = _check_files(series, report, pool, progress, alone=alone)
+            beside = sum(n for mesh, n in meshes.items() if mesh.parent == series.segments[0].parent)
+            name = names[0] if alone and names else series.name  # a single file knows whose it is
+            ledger = SeriesLedger(name, files, meshes=beside)
+            findings = ledger.compare()
+            report.problems += findings.problems
+            report.notes += findings.notes
+            counts |= ledger.counts()
+    report.frames = sum(count.frames for count in counts.values())
+    if path.is_dir() and (path / session.SESSION_FILE).exists():
+        _compare_session(found.info, counts, report)
+    return report
+
+
+def _check_files(
+    series: session.Series, report: Report, pool: Executor, progress: Callable[[int], None], *, alone: bool
+) -> list[FileCheck]:
+    files = []
+    for place, path in enumerate(series.segments):
+        try:
+            check = check_file(path, pool, progress)
+        except NotOurFileError as error:
+            size = path.stat().st_size
+            if alone or begins_with_record(path):
+                raise
+            if size == 0:
+                report.notes.append(f"{path} is empty: recording stopped before anything was in it")
+            else:
+                report.damage.append(BadStretch(path, 0, size, str(error)))
+            continue
+        files.append(check)
+        report.records += check.records
+        report.bytes += check.size
+        report.damage += check.damage
+        if not check.sealed and not check.damage:
+            last = place == len(series.segments) - 1
+            why = "the recording" if last else "the writer"
+            report.notes.append(f"{path} was never closed ({why} was killed); every record in it is whole")
+    if not alone:
+        _miss_segments(series, report)
+    return files
+
+
+def _miss_segments(series: session.Series, report: Report) -> None:
+    """Segments are numbered without holes: one that is not there has been taken away."""
+    there = numbers.runs(numbered_name(path)[1] for path in series.segments)
+    for first, last in numbers.subtract([(0, there[-1][1])], there):
+        what = f"segment {first:03d} is" if first == last else f"segments {first:03d} to {last:03d} are"
+        report.problems.append(f"{series.name}: {what} missing")
+
+
+def _check_meshes(paths: Sequence[Path], report: Report, progress: Callable[[int], None]) -> dict[Path, int]:
+    """Mesh file -> how many frames came out of it."""
+    counts = {}
+    for path in paths:
+        size, count, note, closed = path.stat().st_size, 0, "", True
+        try:
+            with MeshReader(path) as reader:
+                count = sum(1 for _ in reader)
+                note, closed = reader.note, reader.closed
+        except (FormatError, StorageError) as error:
+            note = str(error)
+        if note:
+            report.damage.append(BadStretch(path, 0, size, note))
+        elif not closed:
+            report.notes.append(f"{path} was never closed (the writer was killed); every mesh in it is whole")
+        counts[path] = count
+        report.meshes += count
+        report.bytes += size
+        progress(size)
+    return counts
+
+
+def _compare_session(info: dict[str, Any], counts: dict[str, StreamCount], report: Report) -> None:
+    """The totals that the service wrote at the end against what is in the files."""
+    path = report.path / session.SESSION_FILE
+    if not info:
+        report.damage.append(BadStretch(path, 0, path.stat().st_size, "it is not the JSON it should be"))
+        return
+    totals = info.get("totals")
+    if not isinstance(totals, dict):
+        report.notes.append("session.json has no totals: the recording was killed before it could end")
+        return
+    streams = totals.get("streams")
+    for name, told in (streams if isinstance(streams, dict) else {}).items():
+        if isinstance(told, dict):
+            _compare_stream(name, told, counts.get(name), report)
+    meshes = totals.get("meshes")
+    accounted = sum(count.damaged for count in counts.values() if count.pixel_format == "mesh")
+    if type(meshes) is int and meshes > report.meshes + accounted:
+        report.problems.append(f"session.json says {meshes} meshes, the files hold {report.meshes}")
+
+
+def _compare_stream(name: str, told: dict[str, Any], there: StreamCount | None, report: Report) -> None:
+    there = there or StreamCount()
+    lost = there.damaged
+    pairs = (
+        ("written", there.frames, there.frames + lost),
+        ("dropped", there.dropped, there.dropped),
+        ("lost_at_camera", there.lost_at_camera, there.lost_at_camera),
+    )
+    for key, found, explained in pairs:
+        value = told.get(key)
+        if type(value) is not int or found == value:
+            continue
+        words = f"{name}: session.json says {value} {key.replace('_', ' ')}, the files hold {found}"
+        if explained < value:
+            report.problems.append(words)
+        elif explained > value:
+            report.notes.append(words)
+    if told.get("written") == there.frames and not there.repeats:
+        for key, size in (("raw_bytes", there.raw_bytes), ("file_bytes", there.file_bytes)):
+            value = told.get(key)
+            if type(value) is int and value != size:
+                what = key.replace("_", " ")
+                report.problems.append(f"{name}: session.json says {value} {what}, the files hold {size}")

@@ -1,0 +1,83 @@
+"""`nightrig info`: what people and machines are told of a recording."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from capture.cli import main
+from tests.capture.make_session import HEIGHT, WIDTH, SessionMaker, cut
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> SessionMaker:
+    return SessionMaker(tmp_path / "session")
+
+
+def test_json_has_what_machines_need(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    maker.camera("front", frames=31, per_segment=16, lost=[3, 4])
+    maker.estimator(meshes=6)
+    assert main(["info", str(maker.finish()), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["path"] == str(maker.folder)
+    assert facts["started"] == "2025-01-01T22:00:00.000Z"
+    assert facts["duration_s"] == pytest.approx(1.0, abs=0.01)
+    assert (facts["meshes"], facts["segments"], facts["unsealed"], facts["damage"]) == (6, 3, 0, [])
+    depth = facts["streams"]["front/depth"]
+    assert (depth["format"], depth["width"], depth["height"]) == ("z16", WIDTH, HEIGHT)
+    assert (depth["frames"], depth["gaps"]) == (29, {"camera": 2})
+    assert depth["fps"] == 30
+    assert depth["raw_bytes"] == 29 * WIDTH * HEIGHT * 2
+    assert depth["ratio"] == pytest.approx(depth["raw_bytes"] / depth["file_bytes"], abs=1e-3)
+
+
+def test_table_is_aligned_and_names_what_is_missing(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", dropped=[2])
+    maker.camera("a-longer-name", color=False)
+    assert main(["info", str(maker.folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("stream"))
+    rows = lines[head : head + 4]
+    assert [row.split()[0] for row in rows] == ["stream", "a-longer-name/depth", "front/depth", "front/color"]
+    assert len({row.index("z16") for row in rows if "z16" in row}) == 1
+    assert len({len(row) for row in rows}) == 1
+    assert "missing in front/depth: 1 ring-full" in lines
+
+
+def test_recording_that_was_killed_is_said_not_to_be_sealed(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = maker.camera("front", sealed=False)
+    cut(folder / "000.nrig", (folder / "000.nrig").stat().st_size - 3)
+    assert main(["info", str(folder), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["unsealed"] == 1
+    assert [damage["what"] for damage in facts["damage"]] == ["torn tail"]
+    main(["info", str(folder)])
+    assert "nightrig recover" in capsys.readouterr().out
+
+
+def test_single_file_goes_by_its_camera(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = maker.camera("front")
+    assert main(["info", str(folder / "000.nrig"), "--json"]) == 0
+    assert "front/depth" in json.loads(capsys.readouterr().out)["streams"]
+
+
+@pytest.mark.parametrize(("name", "code"), [("nowhere", 2), ("", 1)])
+def test_what_is_no_recording_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, code: int
+) -> None:
+    assert main(["info", str(tmp_path / name)]) == code
+    error = capsys.readouterr().err
+    assert error.startswith("nightrig: ")
+    assert error.count("\n") == 1
+
+
+def test_file_of_another_kind_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"not ours" * 100)
+    assert main(["info", str(tmp_path / "film.mp4")]) == 1
+    assert "film.mp4 is not a nightrig recording" in capsys.readouterr().err

@@ -1,0 +1,217 @@
+"""`nightrig verify`: clean means clean, and whatever is wrong is found and named."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture import session as files
+from capture.cli import main
+from capture.cli._progress import Progress
+from codec import DepthGap, DepthWriter
+from codec.records import RecordFile
+from tests.capture.make_session import (
+    HEIGHT,
+    WIDTH,
+    SessionMaker,
+    cut,
+    depth_picture,
+    flip,
+    flip_payload,
+    frame_entry,
+)
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> SessionMaker:
+    return SessionMaker(tmp_path / "session")
+
+
+def verified(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    capsys.readouterr()
+    code = main(["verify", str(path), "--json"])
+    facts: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert facts["exit_code"] == code
+    return code, facts
+
+
+def test_whole_session_is_clean(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    maker.camera("front", frames=12, per_segment=5, infrared=True)
+    maker.camera("side", frames=7, first=100)
+    maker.estimator(meshes=6)
+    code, facts = verified(maker.finish(), capsys)
+    assert (code, facts["verdict"]) == (0, "clean")
+    assert (facts["frames"], facts["meshes"]) == (3 * 12 + 2 * 7 + 6, 6)
+    assert facts["problems"] == facts["notes"] == facts["damage"] == facts["gaps"] == []
+    assert main(["verify", str(maker.folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("CLEAN")
+
+
+def test_accounted_loss_is_exit_3_with_its_ledger(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=12, lost=[3, 4], dropped=[8], second_epoch=3)
+    code, facts = verified(maker.finish(), capsys)
+    assert (code, facts["verdict"]) == (3, "loss")
+    assert facts["problems"] == []
+    ledger = [(g["stream"], g["reason"], g["first"], g["last"], g["count"]) for g in facts["gaps"]]
+    assert ledger[:3] == [
+        ("front/depth", "camera", 3, 3, 1),
+        ("front/depth", "camera", 4, 4, 1),
+        ("front/depth", "ring-full", 8, 8, 1),
+    ]
+    assert ("front/color", "outage", None, None, 60) in ledger
+    main(["verify", str(maker.folder)])
+    out = capsys.readouterr().out
+    assert "2025-01-01T22:00:00.099Z" in out
+    assert out.splitlines()[-1].startswith("LOSS")
+
+
+def test_killed_recording_that_is_whole_is_clean_with_a_note(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=12, per_segment=5, sealed=False)
+    code, facts = verified(maker.folder, capsys)
+    assert code == 0
+    assert any("never closed" in note for note in facts["notes"])
+    assert any("no totals" in note for note in facts["notes"])
+
+
+def test_torn_tail_is_damage(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = maker.camera("front", sealed=False)
+    cut(folder / "000.nrig", int(frame_entry(folder / "000.nrig", 11)["offset"]) + 80)
+    code, facts = verified(maker.folder, capsys)
+    assert (code, facts["verdict"]) == (3, "damage")
+    assert "torn tail" in facts["damage"][0]["what"]
+
+
+def test_flipped_payload_is_found_and_placed(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = maker.camera("front")
+    flip_payload(folder / "000.nrig", 5, stream=1)
+    code, facts = verified(maker.folder, capsys)
+    assert code == 3
+    (damage,) = facts["damage"]
+    assert damage["offset"] == frame_entry(folder / "000.nrig", 5, stream=1)["offset"]
+    assert "checksum" in damage["what"]
+
+
+def test_no_flipped_bit_goes_unnoticed(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    path = maker.camera("front", frames=2, color=False) / "000.nrig"
+    whole = path.read_bytes()
+    with RecordFile(path) as file:
+        interesting = [int(o) + d for o in file.entries["offset"] for d in (0, 5, 9, 30, 61, 66)]
+    for offset in [*interesting, len(whole) - 20, len(whole) - 60, len(whole) - 100, len(whole) - 160]:
+        flip(path, offset)
+        assert main(["verify", str(path)]) == 3, f"bit flipped at byte {offset} of {len(whole)}"
+        path.write_bytes(whole)
+    assert main(["verify", str(path)]) == 0
+
+
+def test_hole_without_a_gap_record_is_a_problem(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = maker.camera("front", frames=9, per_segment=3)
+    (folder / "001.nrig").unlink()
+    code, facts = verified(maker.finish(), capsys)
+    assert (code, facts["verdict"]) == (3, "damage")
+    text = "\n".join(facts["problems"])
+    assert "segment 001 is missing" in text
+    assert "front/depth: frames 3-5 are missing and no gap record says so" in text
+    assert "3 frames that were written are no longer there" in text
+
+
+def test_gap_record_for_frames_that_are_there_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with DepthWriter(tmp_path / "a.nrig", width=WIDTH, height=HEIGHT, depth_scale_m=0.001) as writer:
+        for number in range(3):
+            writer.append(depth_picture(number))
+        writer.gap(DepthGap("camera", 2, 3, 2, 0, 0))
+    code, facts = verified(tmp_path / "a.nrig", capsys)
+    assert code == 3
+    assert facts["problems"] == ["a/depth: 1 frames are there that gap records call missing"]
+
+
+def test_estimators_may_skip_frames(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    maker.estimator(frames=5, every=3, meshes=5)
+    assert verified(maker.finish(), capsys)[0] == 0
+
+
+def test_totals_that_do_not_fit_the_files_are_a_problem(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=5)
+    maker.estimator(meshes=3)
+    value = files.load_session(maker.finish())
+    value["totals"]["streams"]["front/depth"] |= {"written": 7, "dropped": 1}
+    value["totals"]["streams"]["front/color"]["raw_bytes"] += 1
+    value["totals"]["streams"]["gone/depth"] = {"written": 4}
+    value["totals"]["meshes"] = 5
+    files.save_session(maker.folder, value)
+    code, facts = verified(maker.folder, capsys)
+    assert code == 3
+    text = "\n".join(facts["problems"])
+    for expected in (
+        "front/depth: session.json says 7 written, the files hold 5",
+        "front/depth: session.json says 1 dropped, the files hold 0",
+        "front/color: session.json says",
+        "gone/depth: session.json says 4 written, the files hold 0",
+        "session.json says 5 meshes, the files hold 3",
+    ):
+        assert expected in text
+
+
+def test_broken_session_json_is_damage(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    maker.camera("front", frames=2)
+    (maker.folder / "session.json").write_text("{")
+    assert verified(maker.folder, capsys)[0] == 3
+
+
+def test_torn_mesh_file_is_damage(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = maker.estimator(meshes=6)
+    cut(folder / "mesh-000.xz", (folder / "mesh-000.xz").stat().st_size - 40)
+    code, facts = verified(maker.finish(), capsys)
+    assert code == 3
+    assert facts["damage"][0]["file"].endswith("mesh-000.xz")
+
+
+def test_damaged_index_is_damage_though_every_record_is_whole(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = maker.camera("front", frames=3) / "000.nrig"
+    flip(path, path.stat().st_size - 88 - 30)
+    code, facts = verified(path, capsys)
+    assert code == 3
+    assert [d["what"] for d in facts["damage"]] == ["the file's index is damaged"]
+
+
+def test_path_that_is_not_there_is_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(tmp_path / "nowhere")]) == 2
+    assert main(["verify", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_bar_shows_on_a_terminal_only_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = iter(range(100))
+    monkeypatch.setattr("capture.cli._progress.time.monotonic", lambda: float(next(now_s)))
+    pipe, terminal = io.StringIO(), Terminal()
+    for stream in (pipe, terminal):
+        with Progress("verify", 2_000_000, unit="B", stream=stream) as progress:
+            progress(500_000)
+            progress(500_000)
+    assert pipe.getvalue() == ""
+    last = terminal.getvalue().split("\r")
+    assert "50 %" in last[-3]
+    assert "1 MB of 2 MB" in last[-3]
+    assert last[-2].strip() == last[-1] == ""
