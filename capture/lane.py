@@ -116,7 +116,7 @@ class Lane:
         stream = self._streams.get(frame.stream)
         if frame.kind != kinds.FRAME or stream is None or self._is_on_disk(frame):
             return _Job(frame)
-        if stream.format.pixel_format == "mesh":
+        if self._is_mesh(frame):
             return _Job(frame)
         work = self.pool.submit(self._encode, frame, stream.format, self.depth_codec)
         work.add_done_callback(lambda _: self.on_done())
@@ -152,9 +152,15 @@ class Lane:
             job = self._jobs[0]
             if job.work is not None and not job.work.done():
                 return
+            if self._meshes is not None and self._meshes.is_behind and self._is_mesh(job.frame):
+                return
             self._finish(job)
             self._jobs.popleft()
             self.ring.release(job.frame)
+
+    def _is_mesh(self, frame: RingFrame) -> bool:
+        stream = self._streams.get(frame.stream)
+        return frame.kind == kinds.FRAME and stream is not None and stream.format.pixel_format == "mesh"
 
     def _finish(self, job: _Job) -> None:
         frame, kind = job.frame, job.frame.kind

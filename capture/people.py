@@ -27,6 +27,11 @@ class MeshSeries:
         self._folder, self._metadata, self._preset = folder, metadata, preset
         self._writer: MeshWriter | None = None
 
+    @property
+    def is_behind(self) -> bool:
+        """True while compressing lags: the frame should wait in its ring, where it is in nobody's way."""
+        return self._writer is not None and self._writer.is_behind
+
     def append(self, frame: RingFrame) -> int:
         """Append one frame; returns by how much the file has grown (it grows once a second).
 

@@ -162,7 +162,7 @@ class Service:
 
     def _make_writer(self, estimators: Sequence[str]) -> WorkerProcess:
         record = self._rig.record
-        lanes = [LaneSpec(camera.spec.name, camera.ring.spec, True) for camera in self._cameras]
+        lanes = [LaneSpec(c.spec.name, c.ring.spec, True, c.counters.fd) for c in self._cameras]
         lanes += [LaneSpec(n, r.spec, False) for n, r in zip(estimators, self._results, strict=True)]
         job = WriterJob(
             session=self._folder,
@@ -177,7 +177,8 @@ class Service:
             threads=record.threads or max(1, os.cpu_count() or 1),
             mesh_preset=record.mesh_preset,
         )
-        fds = (self._writer_page.fd, *(fd for lane in lanes for fd in lane.ring.fds))
+        pages = (self._writer_page.fd, *(camera.counters.fd for camera in self._cameras))
+        fds = (*pages, *(fd for lane in lanes for fd in lane.ring.fds))
         return WorkerProcess("writer", "capture.writer:run", job, fds, _WRITER_RESTARTS, self)
 
     # ---- starting ----
@@ -197,6 +198,7 @@ class Service:
             camera.go()
         self._started_s = time.monotonic()
         self.event("started")
+        self._save({})
 
     def _wait_until(self, done: Callable[[], bool]) -> None:
         deadline_s = time.monotonic() + _START_S
@@ -276,7 +278,7 @@ class Service:
             worker.tend()
 
     def _watch(self) -> None:
-        next_status_s = self._started_s
+        next_status_s = self._started_s + 1.0
         while not self._told_to_stop and not self._over():
             self._pump()
             self._tend()
@@ -357,17 +359,21 @@ class Service:
         if not any(stream.written for stream in totals.streams.values()):
             code = 1
             self.problem("nothing was recorded")
-        value = session.load_session(self._folder)
-        value["cameras"] = {c.spec.name: asdict(c.info) for c in self._cameras if c.info is not None}
-        value["totals"] = totals.as_dict()
-        value["ended"] = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
-        value |= {"exit_code": code, "problems": self._problems[-_PROBLEMS_KEPT:]}
-        try:
-            session.save_session(self._folder, value)
-        except NightrigError as error:
-            self.problem(str(error))
+        ended = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
+        kept = self._problems[-_PROBLEMS_KEPT:]
+        self._save({"totals": totals.as_dict(), "ended": ended, "exit_code": code, "problems": kept})
         self.event("ended", exit_code=code)
         return Outcome(self._folder, totals, code, self._problems)
+
+    def _save(self, facts: dict[str, Any]) -> None:
+        """session.json anew: what it had, the cameras as they are, and these facts."""
+        cameras = {c.spec.name: asdict(c.info) for c in self._cameras if c.info is not None}
+        try:
+            session.save_session(
+                self._folder, {**session.load_session(self._folder), "cameras": cameras, **facts}
+            )
+        except NightrigError as error:
+            self.problem(str(error))
 
     def _release(self) -> None:
         if not self._cameras:

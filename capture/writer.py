@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from capture import session
+from capture.camera import COUNTERS as CAMERA_COUNTERS
+from capture.camera import MAX_STREAMS
 from capture.counters import CounterPage
 from capture.effort import LADDER, EffortLadder, Load
 from capture.lane import Lane, LaneLoad, LaneSettings
@@ -30,7 +32,6 @@ from codec.durable import AppendFile, SyncThread
 from codec.errors import DiskFullError, StorageError
 
 MAX_LANES = 16
-MAX_STREAMS = 8
 _TICK_S = 0.1
 _DISK_RETRY_S = 1.0
 _DISK_CALM_S = 3.0
@@ -55,11 +56,12 @@ COUNTERS = (
 
 @dataclass(frozen=True, slots=True)
 class LaneSpec:
-    """A ring to be written, and whose it is. `counters_fd` is the page of its producer, or -1."""
+    """A ring to be written, and whose it is. `counters_fd` is the page of the camera process, or -1."""
 
     name: str
     ring: RingSpec
     is_camera: bool
+    counters_fd: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,11 @@ class _Writer:
         self._sync = SyncThread(job.sync_s, self._sync_failed)
         self._done_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ladder = EffortLadder(job.depth_codec)
+        self._camera_pages = {
+            i: CounterPage(CAMERA_COUNTERS, lane.counters_fd)
+            for i, lane in enumerate(job.lanes)
+            if lane.counters_fd >= 0
+        }
         self._lanes = [self._lane(i, spec) for i, spec in enumerate(job.lanes)]
         self._stopping = self._orphaned = self._at_once = False
         self._orphan_deadline_s = 0.0
@@ -147,11 +154,19 @@ class _Writer:
         return files, meshes
 
     def _lane_counters(self, index: int) -> dict[str, Any]:
-        own = {}
-        for what in ("written", "dropped", "outage"):
-            values = [self._counters[f"{what}{index}.{stream}"] for stream in range(MAX_STREAMS)]
-            own[what] = values
-        return own
+        """What clock records hold, by stream: the writer's account and the camera process's own count."""
+        streams = range(MAX_STREAMS)
+        counters = {
+            what: [self._counters[f"{what}{index}.{stream}"] for stream in streams]
+            for what in ("written", "dropped", "outage")
+        }
+        camera = self._camera_pages.get(index)
+        if camera is not None:
+            # The camera's "dropped" are those its full ring refused; the writer's are another sum.
+            names = {"captured": "captured", "refused": "dropped", "lost": "lost", "repeated": "repeated"}
+            for name, counter in names.items():
+                counters[name] = [camera[f"{counter}{stream}"] for stream in streams]
+        return counters
 
     # ---- the loop ----
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -19,7 +20,8 @@ EPILOG = """examples:
   nightrig record my-rig.toml --root /mnt/ssd --no-preview
 
 Ctrl-C once ends the recording: what is queued is written and the files are finished. A second Ctrl-C
-ends it at once: the files stay valid, what was still queued is counted as dropped.
+ends it at once: the files stay valid, what was still queued is counted as dropped. A closed terminal
+ends nothing: the recording goes on until it is sent SIGINT or SIGTERM.
 
 exit codes: 0 everything captured was written and nothing was lost before us; 3 recorded with loss
 (dropped, lost at the camera, or an outage); 1 failed; 2 usage."""
@@ -71,20 +73,24 @@ class _Teller:
 
     def say(self, line: str) -> None:
         self._wipe()
-        print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+        self._print(f"{time.strftime('%H:%M:%S')} {line}\n")
+
+    def _print(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal was closed; the recording goes on
+            print(text, end="", file=sys.stderr, flush=True)
 
     def status(self, status: Status) -> None:
         line = _status_line(status)
         if self._live:
-            print("\r" + line.ljust(self._width), end="", file=sys.stderr, flush=True)
+            self._print("\r" + line.ljust(self._width))
             self._width = len(line)
         elif status.elapsed_s >= self._next_plain_s:
             self._next_plain_s = status.elapsed_s + _PLAIN_STATUS_S
-            print(line, file=sys.stderr, flush=True)
+            self._print(line + "\n")
 
     def _wipe(self) -> None:
         if self._live and self._width:
-            print("\r" + " " * self._width + "\r", end="", file=sys.stderr)
+            self._print("\r" + " " * self._width + "\r")
 
     def end(self) -> None:
         self._wipe()

@@ -103,6 +103,11 @@ class MeshWriter:
         """The size of the file so far."""
         return self._file.size
 
+    @property
+    def is_behind(self) -> bool:
+        """True while append() may have to wait for the compressing thread."""
+        return len(self._sealed) >= _SEALED_MAX
+
     def append(
         self,
         vertices: npt.NDArray[np.floating],
