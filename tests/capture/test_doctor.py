@@ -1,0 +1,152 @@
+"""doctor: the sums are right, what does not fit is named with a way out, and trials leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from capture import doctor, trials, usb
+from capture.cli import main
+from capture.config import load_rig
+from codec.errors import StorageError
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials with known results."""
+    monkeypatch.setattr(trials, "depth_codec", lambda _: trials.CodecTrial(ns_per_pixel=4.0, ratio=6.0))
+    monkeypatch.setattr(trials, "jpeg_encode", lambda _: 3.0)
+    monkeypatch.setattr(trials, "disk_write", lambda _: 300.0)
+    monkeypatch.setattr(trials, "available_memory", lambda: 8 << 30)
+    monkeypatch.setattr(doctor, "controllers", lambda: [usb.Controller("usb2", 5000.0, ())])
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    plenty = SimpleNamespace(free=20_000 * 10**9)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: plenty)
+
+
+def _rig(tmp_path: Path, cameras: int, width: int, height: int, head: str = "") -> Path:
+    text = head
+    for index in range(cameras):
+        text += f'[[cameras]]\nname = "c{index}"\nsource = "realsense"\nserial = "{index}"\n'
+        text += f"depth = {{ width = {width}, height = {height}, fps = 30 }}\n"
+    path = tmp_path / "rig.toml"
+    path.write_text(text)
+    return path
+
+
+def test_sums_are_those_of_the_rig(quick: None, tmp_path: Path) -> None:
+    report = doctor.examine(load_rig(str(_rig(tmp_path, 4, 640, 480))).rig, tmp_path)
+    assert len(report.streams) == 4
+    assert report.streams[0].raw_mb_s == pytest.approx(18.432)
+    assert sum(s.usb_mb_s for s in report.streams) == pytest.approx(73.728)
+    assert report.gb_per_hour == pytest.approx(73.728 / 6 * 3.6)
+    assert report.cpu_cores == pytest.approx(4 * (640 * 480 * 30 * 4e-9 + 0.03))
+    assert report.fits
+    assert not report.findings
+
+
+def test_eight_720p_cameras_do_not_fit_one_controller_and_the_way_out_is_named(
+    quick: None, tmp_path: Path
+) -> None:
+    report = doctor.examine(load_rig(str(_rig(tmp_path, 8, 1280, 720))).rig, tmp_path)
+    finding = next(f for f in report.findings if "USB" in f.what)
+    assert "442 MB/s" in finding.what
+    assert "controllers" in finding.change
+    assert not report.fits
+
+
+def test_the_same_on_a_pi_4_says_that_its_ports_share_one_bus(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "is_pi_4", lambda: True)
+    monkeypatch.setattr(usb, "is_pi_4", lambda: True)
+    report = doctor.examine(load_rig(str(_rig(tmp_path, 8, 1280, 720))).rig, tmp_path)
+    finding = next(f for f in report.findings if "USB" in f.what)
+    assert "350 MB/s" in finding.what
+    assert "share one bus" in finding.change
+
+
+@pytest.mark.parametrize(
+    ("what", "patch", "word"),
+    [
+        ("disk_write", lambda _: 10.0, "the disk writes 10 MB/s"),
+        ("available_memory", lambda: 100 << 20, "lower queue_mb"),
+        ("depth_codec", lambda _: trials.CodecTrial(90.0, 6.0), "cores of 4"),
+    ],
+)
+def test_what_is_short_is_named(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, patch: object, word: str
+) -> None:
+    monkeypatch.setattr(trials, what, patch)
+    report = doctor.examine(load_rig(str(_rig(tmp_path, 4, 848, 480))).rig, tmp_path)
+    assert not report.fits
+    assert any(word in f"{f.what}; {f.change}" for f in report.findings)
+
+
+def test_a_disk_that_is_full_within_the_hour_does_not_fit(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
+    report = doctor.examine(load_rig(str(_rig(tmp_path, 4, 848, 480))).rig, tmp_path)
+    assert any("full after" in finding.what for finding in report.findings)
+
+
+def test_every_kind_of_camera_can_be_reckoned(quick: None, tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    (tmp_path / "x").mkdir()
+    path.write_text(
+        '[[cameras]]\nname="a"\nsource="realsense"\ninfrared={}\ninfrared_sensors=[1,2]\n'
+        '[[cameras]]\nname="b"\nsource="opencv"\n'
+        f'[[cameras]]\nname="c"\nsource="playback"\npath="{tmp_path}/x"\n'
+        '[[cameras]]\nname="d"\nsource="simulated"\ndepth={}\n'
+    )
+    report = doctor.examine(load_rig(str(path)).rig, tmp_path)
+    names = {s.name for s in report.streams}
+    assert names == {"a/infrared1", "a/infrared2", "b/color", "c/depth", "c/color", "d/depth"}
+    assert all(s.assumed for s in report.streams)
+
+
+def test_the_trials_measure_something_and_leave_no_file(tmp_path: Path) -> None:
+    trial = trials.depth_codec("lattice-lz4", seconds=0.1)
+    assert trial.ns_per_pixel > 0
+    assert trial.ratio > 3
+    assert trials.jpeg_encode(90, seconds=0.05) > 0
+    assert trials.disk_write(tmp_path) > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot write in"):
+        trials.disk_write(tmp_path / "missing")
+
+
+def test_usb_controllers_are_read_from_sysfs(tmp_path: Path) -> None:
+    for name, speed in (("usb1", "480"), ("usb2", "5000"), ("2-1", "5000"), ("2-1:1.0", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "speed").write_text(speed)
+    (tmp_path / "2-1" / "serial").write_text("828112071102\n")
+    found = usb.controllers(tmp_path)
+    assert [c.name for c in found] == ["usb2", "usb1"]
+    assert found[0].serials == ("828112071102",)
+    assert found[0].usable_mb_s == pytest.approx(387.5)
+
+
+def test_the_verb_says_fits_for_people_and_json_for_machines(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = str(_rig(tmp_path, 1, 640, 480))
+    assert main(["doctor", rig, "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("fits")
+    assert main(["doctor", rig, "--root", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["rig"]["fits"] is True
+    assert told["versions"]["python"]
+
+
+def test_cameras_lists_none_without_failing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cameras", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {"realsense", "webcams", "note"}
