@@ -11,6 +11,7 @@ reaches the platter depends on the file system and the hardware.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -51,8 +52,7 @@ class AppendFile:
         try:
             sync_directory(self.path.parent)
         except StorageError:
-            os.close(self._fd)
-            self._fd = -1
+            self.discard()
             raise
 
     def append(self, *chunks: Chunk) -> int:
@@ -62,12 +62,17 @@ class AppendFile:
         DiskFullError or StorageError raised, so that it always ends with a whole piece.
         """
         self._refuse_if_poisoned()
+        if self._fd < 0:
+            raise StorageError(f"{self.path} is closed and takes no more data")
         start = self.size
         try:
             total = self._write_all([memoryview(c).cast("B") for c in chunks if len(c)])
         except OSError as error:
             self._cut_back(start)
             raise _storage_error("write to", self.path, error) from error
+        except BaseException:
+            self._cut_back(start)  # a Ctrl-C in a program that uses this as a library
+            raise
         self.size = start + total
         self._dirty = True
         return start
@@ -103,7 +108,8 @@ class AppendFile:
                 view, offset = view[written:], offset + written
         except OSError as error:
             raise _storage_error("write to", self.path, error) from error
-        self._dirty = True
+        finally:
+            self._dirty = True  # afterwards: a sync() that came before may not have seen it
 
     def sync(self) -> None:
         """Wait until everything appended so far is on the disk (fdatasync).
@@ -114,10 +120,8 @@ class AppendFile:
             self._refuse_if_poisoned()
             if self._fd < 0 or not self._dirty:
                 return
-            self._dirty, size = (
-                False,
-                self.size,
-            )  # before the call: what is written meanwhile waits for the next
+            self._dirty = False  # first: what is appended from now on waits for the next call
+            size = self.size
             try:
                 os.fdatasync(self._fd)
             except OSError as error:
@@ -134,12 +138,23 @@ class AppendFile:
         """True once a sync or a roll-back has failed; start another file."""
         return self._poison is not None
 
+    @property
+    def closed(self) -> bool:
+        """True after close()."""
+        return self._fd < 0
+
     def close(self) -> None:
         """Close without syncing. Safe to call twice."""
         with self._lock:
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
+
+    def discard(self) -> None:
+        """Close and take the name away again: for a file in which there is nothing yet to keep."""
+        self.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
 
 class SyncThread:
@@ -204,11 +219,15 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
 def make_directory(path: str | os.PathLike[str]) -> Path:
     """Create a folder (and its parents) and make its name survive. Raises StorageError."""
     folder = Path(path)
+    made = [folder]  # or there already, but perhaps made by somebody who never synced it
     try:
+        while not made[-1].parent.exists():
+            made.append(made[-1].parent)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _storage_error("create the folder", folder, error) from error
-    sync_directory(folder.parent)
+    for each in made:
+        sync_directory(each.parent)
     return folder
 
 
@@ -227,6 +246,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             os.close(fd)
         temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that is read-only by now refuses this as well
+            temporary.unlink()
         raise _storage_error("write", target, error) from error
     sync_directory(target.parent)
