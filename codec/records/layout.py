@@ -109,8 +109,11 @@ class Record:
     offset: int
 
     def json(self) -> dict[str, Any]:
-        """The payload of a file, stream, gap or clock record."""
-        value = json.loads(self.payload)
+        """The payload of a file, stream, gap or clock record. Raises ValueError where it is none."""
+        try:
+            value = json.loads(self.payload)
+        except RecursionError as error:
+            raise ValueError("JSON nested too deeply") from error
         if not isinstance(value, dict):
             raise ValueError("not a JSON object")
         return value
@@ -132,27 +135,33 @@ def pack_record(
     raw_length: int = 0,
     meta: bytes = b"",
 ) -> tuple[bytes, bytes, bytes]:
-    """A record ready to be appended: header, payload, meta. A pure function: any thread may call it."""
+    """A record ready to be appended: header, payload, meta. A pure function: any thread may call it.
+
+    Raises ValueError for a record above the limit, and for numbers that the header has no room for.
+    """
     length = HEADER_BYTES - LENGTH_BYTES + len(payload) + len(meta)
     if length + LENGTH_BYTES > MAX_RECORD_BYTES:
         raise ValueError(f"a record of {length} bytes is above the limit of {MAX_RECORD_BYTES}")
-    head = _HEADER.pack(
-        length,
-        MAGIC,
-        kind,
-        stream,
-        codec,
-        clock,
-        width,
-        height,
-        epoch,
-        number,
-        float("nan") if device_time_s is None else device_time_s,
-        monotonic_ns,
-        len(meta),
-        raw_length,
-        zlib.crc32(meta, zlib.crc32(payload)),
-    )
+    try:
+        head = _HEADER.pack(
+            length,
+            MAGIC,
+            kind,
+            stream,
+            codec,
+            clock,
+            width,
+            height,
+            epoch,
+            number,
+            float("nan") if device_time_s is None else device_time_s,
+            monotonic_ns,
+            len(meta),
+            raw_length,
+            zlib.crc32(meta, zlib.crc32(payload)),
+        )
+    except struct.error as error:
+        raise ValueError(f"record {number} of stream {stream} does not fit its header: {error}") from error
     return head + _CRC.pack(zlib.crc32(head)), payload, meta
 
 

@@ -2,14 +2,16 @@
 
 Promises: lengths are checked before memory is taken; damage is stepped over and listed in `damage`; a
 torn tail ends the file quietly and is listed in `damage` too; a payload is returned only if its CRC
-holds. A reader needs nothing but the file.
+holds; an index is believed only where it accounts for every byte before it; what the disk cannot read any
+more is damage like any other. A reader needs nothing but the file.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ from codec.records.layout import (
 )
 
 _SEARCH_BYTES = 1 << 20
+_SECTOR_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,15 @@ class RecordFile:
         """Open and index the file. Raises NotOurFileError, or StorageError where it cannot be read."""
         self.path = Path(path)
         try:
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            # Not to wait for the other end of a pipe that somebody took for a file.
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise StorageError(f"cannot open {self.path}: {error.strerror}") from error
         try:
-            self.size = os.fstat(self._fd).st_size
+            status = os.fstat(self._fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise StorageError(f"cannot read {self.path}: it is not a file")
+            self.size = status.st_size
             self.damage: list[Damage] = []
             self.sealed = False
             entries = self._read_index() if use_index else None
@@ -97,30 +104,46 @@ class RecordFile:
     def _read_index(self) -> npt.NDArray[np.void] | None:
         if self.size < END_BYTES:
             return None
-        tail = os.pread(self._fd, END_BYTES, self.size - END_BYTES)
+        tail = self._pread(END_BYTES, self.size - END_BYTES)
         end = unpack_header(tail)
         if end is None or end.kind != END or end.total_bytes != END_BYTES:
             return None
         if zlib.crc32(tail[HEADER_BYTES:]) != end.payload_crc:
             return None
         index_offset, records, _ = END_PAYLOAD.unpack_from(tail, HEADER_BYTES)
-        header = self._header_at(index_offset)
+        header = self._header_at(index_offset) if index_offset < self.size else None
         if (
             header is None
             or header.kind != INDEX
             or index_offset + header.total_bytes != self.size - END_BYTES
         ):
             return None
-        payload = os.pread(self._fd, header.payload_length, index_offset + HEADER_BYTES)
+        payload = self._pread(header.payload_length, index_offset + HEADER_BYTES)
         if zlib.crc32(payload) != header.payload_crc or len(payload) != records * ENTRY.itemsize:
             return None
         entries = np.frombuffer(payload, ENTRY)
-        ends = entries["offset"] + entries["length"]
-        # Offsets come from a file: an index that points outside it is no index.
-        return entries if not len(entries) or int(ends.max()) <= index_offset else None
+        return entries if _covers(entries, index_offset) else None
+
+    def _pread(self, length: int, offset: int) -> bytes:
+        """Bytes of the file; in place of a sector that the disk cannot read, zeros, which no CRC takes."""
+        try:
+            return os.pread(self._fd, length, offset)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
+        pieces = []
+        end = min(offset + length, self.size)
+        while offset < end:
+            wanted = min(end, offset - offset % _SECTOR_BYTES + _SECTOR_BYTES) - offset
+            try:
+                pieces.append(os.pread(self._fd, wanted, offset))
+            except OSError:
+                pieces.append(bytes(wanted))
+            offset += wanted
+        return b"".join(pieces)
 
     def _header_at(self, offset: int) -> Header | None:
-        return unpack_header(os.pread(self._fd, HEADER_BYTES, offset))
+        return unpack_header(self._pread(HEADER_BYTES, offset))
 
     def _scan(self) -> npt.NDArray[np.void]:
         found: list[tuple[Any, ...]] = []
@@ -141,7 +164,7 @@ class RecordFile:
 
     def _is_torn_start(self, offset: int) -> bool:
         """True where the last bytes look like the beginning of a record that was never finished."""
-        head = os.pread(self._fd, LENGTH_BYTES + len(MAGIC), offset)
+        head = self._pread(LENGTH_BYTES + len(MAGIC), offset)
         if len(head) < LENGTH_BYTES + len(MAGIC):
             return True
         length = int.from_bytes(head[:LENGTH_BYTES], "little")
@@ -151,7 +174,7 @@ class RecordFile:
         """Where the next whole record begins at or after `offset`, or None."""
         overlap = LENGTH_BYTES + len(MAGIC) - 1
         while offset < self.size:
-            block = os.pread(self._fd, _SEARCH_BYTES + overlap, offset)
+            block = self._pread(_SEARCH_BYTES + overlap, offset)
             at = block.find(MAGIC, LENGTH_BYTES)
             while at >= 0:
                 start = offset + at - LENGTH_BYTES
@@ -169,7 +192,7 @@ class RecordFile:
         """Record number `index` of `entries`. Raises DamagedError, naming file and offset."""
         entry = self.entries[index]
         offset, total = int(entry["offset"]), int(entry["length"])
-        data = os.pread(self._fd, total, offset) if total <= MAX_RECORD_BYTES else b""
+        data = self._pread(total, offset) if total <= MAX_RECORD_BYTES else b""
         header = unpack_header(data)
         if header is None or header.total_bytes != total or len(data) != total:
             raise DamagedError(f"{self.path}: no whole record at byte {offset}")
@@ -188,25 +211,29 @@ class RecordFile:
 
     def streams(self) -> dict[int, dict[str, Any]]:
         """Stream number -> what its newest readable stream record says."""
-        return {int(self.entries["stream"][i]): value for i, value in self._json_of(STREAM)}
+        return {stream: value for stream, _, value in self.stream_records()}
+
+    def stream_records(self) -> list[tuple[int, int, dict[str, Any]]]:
+        """(stream, epoch, what it says) of every readable stream record, in file order."""
+        return self._json_of(STREAM)
 
     def gaps(self) -> list[tuple[int, int, dict[str, Any]]]:
         """(stream, epoch, gap) of every readable gap record, in file order."""
-        return [
-            (int(self.entries["stream"][i]), int(self.entries["epoch"][i]), value)
-            for i, value in self._json_of(GAP)
-        ]
+        return self._json_of(GAP)
 
     def frames(self, stream: int) -> npt.NDArray[np.intp]:
         """Positions of the frames of a stream."""
         return self.of_kind(FRAME, stream)
 
-    def _json_of(self, kind: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _json_of(self, kind: int) -> list[tuple[int, int, dict[str, Any]]]:
+        found = []
         for index in self.of_kind(kind):
             try:
-                yield int(index), self.read(int(index)).json()
+                record = self.read(int(index))
+                found.append((record.header.stream, record.header.epoch, record.json()))
             except (DamagedError, ValueError):
                 continue
+        return found
 
     def close(self) -> None:
         """Safe to call twice."""
@@ -219,3 +246,13 @@ class RecordFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _covers(entries: npt.NDArray[np.void], end: int) -> bool:
+    """Whether these records lie one behind another from the first byte to `end`, and nothing else does.
+
+    Offsets and lengths come from a file: an index that points elsewhere, or leaves one out, is no index.
+    """
+    ends = np.cumsum(entries["length"], dtype=np.uint64)
+    starts = np.concatenate((np.zeros(1, np.uint64), ends))
+    return bool((starts[:-1] == entries["offset"]).all()) and int(starts[-1]) == end

@@ -22,7 +22,9 @@ from codec.records.layout import (
     FORMAT_VERSION,
     FRAME,
     GAP,
+    HEADER_BYTES,
     INDEX,
+    MAX_RECORD_BYTES,
     STREAM,
     pack_json,
     pack_record,
@@ -68,7 +70,7 @@ class RecordWriter:
         try:
             self.append(pack_json(FILE, {**first, **(info or {})}, monotonic_ns=now_ns))
         except BaseException:
-            self.file.close()
+            self.file.discard()
             raise
 
     def append(self, record: Packed) -> int:
@@ -119,14 +121,24 @@ class RecordWriter:
         self.append(pack_json(CLOCK, value, monotonic_ns=time.monotonic_ns()))
 
     def seal(self) -> None:
-        """Write index and end record, sync and close. The file then opens without a scan."""
-        index_offset, records, frames = self.file.size, self._records, self._frames
-        self.file.append(*pack_record(INDEX, bytes(self._index), raw_length=len(self._index)))
-        self.file.append(*pack_record(END, END_PAYLOAD.pack(index_offset, records, frames)))
+        """Write index and end record, sync and close. The file then opens without a scan.
+
+        Raises DiskFullError or StorageError; the file is closed all the same, and every record in it stays
+        readable. Safe to call twice.
+        """
+        if self.file.closed:
+            return
         try:
+            if HEADER_BYTES + len(self._index) <= MAX_RECORD_BYTES:  # five million records; it is optional
+                self._append_index()
             self.file.sync()
         finally:
             self.file.close()
+
+    def _append_index(self) -> None:
+        index_offset, records, frames = self.file.size, self._records, self._frames
+        self.file.append(*pack_record(INDEX, bytes(self._index), raw_length=len(self._index)))
+        self.file.append(*pack_record(END, END_PAYLOAD.pack(index_offset, records, frames)))
 
     def close(self) -> None:
         """Close without sealing: every record stays readable. Safe to call twice, and after seal()."""
