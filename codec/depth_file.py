@@ -11,6 +11,7 @@ The files are ordinary record files: what the service records opens here, and th
 from __future__ import annotations
 
 import math
+import operator
 import os
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from codec.depth import DepthCodec, codec_by_id, get_codec
 from codec.errors import CodecError, DamagedError, FormatError
 from codec.records.layout import FRAME, pack_record
+from codec.records.numbers import gap_count, gap_range
 from codec.records.reader import Damage, RecordFile
 from codec.records.writer import RecordWriter, clock_number
 
@@ -66,7 +68,7 @@ class DepthWriter:
         fps: float = 0.0,
         clock: str = "hardware",
     ) -> None:
-        """Create the file. Raises StorageError where it exists, ValueError for an unknown codec."""
+        """Create the file. Raises StorageError where it exists, CodecError for an unknown codec."""
         self._shape = (height, width)
         self._codec: DepthCodec = get_codec(codec)
         self._clock = clock_number(clock)
@@ -92,7 +94,8 @@ class DepthWriter:
     ) -> None:
         """Append a uint16 (height, width) image; `number` counts on by itself, `monotonic_ns` is now.
 
-        Raises CodecError for another shape or type, DiskFullError or StorageError where the disk refuses.
+        Raises CodecError for another shape or type, ValueError for a number below 0 or above 2**64 - 1,
+        DiskFullError or StorageError where the disk refuses. The file stays good whatever is raised.
         """
         if depth_u16.dtype != np.uint16 or depth_u16.shape != self._shape:
             raise CodecError(
@@ -127,7 +130,7 @@ class DepthWriter:
         self._writer.file.sync()
 
     def close(self) -> None:
-        """Write the index and close."""
+        """Write the index and close. Safe to call twice. Raises DiskFullError or StorageError."""
         self._writer.seal()
 
     def __enter__(self) -> DepthWriter:
@@ -140,7 +143,8 @@ class DepthWriter:
 class DepthReader:
     """Reads the depth stream of a record file; len(), [i] and iteration give DepthFrames.
 
-    Iteration steps over damaged frames and lists them in `damage`; [i] raises DamagedError.
+    Iteration steps over damaged frames and lists them in `damage`; [i] raises DamagedError. A codec that
+    this version does not have raises CodecError in both: the frame is not damaged. No slices.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, stream: str | None = None) -> None:
@@ -152,7 +156,7 @@ class DepthReader:
         self._codecs: dict[int, DepthCodec] = {}
         try:
             self._stream, self.info = self._find(stream)
-        except FormatError:
+        except BaseException:
             self._file.close()
             raise
         self._where = self._file.frames(self._stream)
@@ -171,9 +175,10 @@ class DepthReader:
         return len(self._where)
 
     def __getitem__(self, index: int) -> DepthFrame:
-        if not -len(self) <= index < len(self):
+        place = operator.index(index)  # a slice is a TypeError
+        if not -len(self) <= place < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        record = self._file.read(int(self._where[index]))
+        record = self._file.read(int(self._where[place]))
         header = record.header
         if header.codec not in self._codecs:
             self._codecs[header.codec] = codec_by_id(header.codec)
@@ -181,13 +186,18 @@ class DepthReader:
             data = self._codecs[header.codec].decode(record.payload)
         except CodecError as error:
             raise DamagedError(f"{self._file.path}: the frame at byte {record.offset}: {error}") from error
+        if data.dtype != np.uint16 or data.shape != (header.height, header.width):
+            raise DamagedError(
+                f"{self._file.path}: the frame at byte {record.offset} holds {data.dtype} of {data.shape}, "
+                f"not uint16 of {(header.height, header.width)}"
+            )
         time_s = header.device_time_s
         return DepthFrame(
             header.number,
             header.epoch,
             None if math.isnan(time_s) else time_s,
             header.monotonic_ns,
-            data.astype(np.uint16, copy=False),
+            data,
         )
 
     def __iter__(self) -> Iterator[DepthFrame]:
@@ -203,18 +213,7 @@ class DepthReader:
     @property
     def gaps(self) -> list[DepthGap]:
         """Missing frames, as the writer accounted for them."""
-        return [
-            DepthGap(
-                reason=str(gap.get("reason")),
-                first=gap.get("first"),
-                last=gap.get("last"),
-                count=int(gap.get("count", 0)),
-                start_ns=int(gap.get("start_ns", 0)),
-                end_ns=int(gap.get("end_ns", 0)),
-            )
-            for stream, _, gap in self._file.gaps()
-            if stream == self._stream
-        ]
+        return [_gap(gap) for stream, _, gap in self._file.gaps() if stream == self._stream]
 
     @property
     def damage(self) -> list[Damage]:
@@ -230,3 +229,16 @@ class DepthReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _gap(gap: dict[str, Any]) -> DepthGap:
+    first, last = gap_range(gap) or (None, None)
+    start_ns, end_ns = gap.get("start_ns"), gap.get("end_ns")
+    return DepthGap(
+        reason=str(gap.get("reason")),
+        first=first,
+        last=last,
+        count=gap_count(gap),
+        start_ns=start_ns if type(start_ns) is int else 0,
+        end_ns=end_ns if type(end_ns) is int else 0,
+    )
