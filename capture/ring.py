@@ -7,8 +7,11 @@ and then check that it was not overwritten meanwhile).
 Frames of any size lie one behind another in an arena, each in one piece; a table of entries describes
 them. Positions count bytes since the beginning and never wrap, their remainder is the place. A full
 ring refuses a push: the producer keeps account of it. The memory is a memfd whose descriptor children
-inherit, so nothing is left behind when the whole group is killed; every hand-over goes through a system
-call on an eventfd, which also orders memory on ARM; no lock is shared, so a killed process cannot hold one.
+inherit, so nothing is left behind when the whole group is killed; no lock is shared, so a killed process
+cannot hold one. A producer or consumer that takes over from a killed one just attaches.
+
+Memory order, where the processor needs telling (ARM): system calls on an eventfd of our own stand between
+a frame and the word that publishes it, and between the word that announces its end and the overwriting.
 """
 
 from __future__ import annotations
@@ -25,8 +28,9 @@ import numpy.typing as npt
 # Control words (u64) at the head of the mapping: the first two are the producer's, the others the consumer's.
 _PUBLISHED, _HEAD, _RELEASED, _TAIL = range(4)
 _CONTROL_BYTES = mmap.PAGESIZE
-_ENTRY = struct.Struct("<QQIIBBBBIIIQdq")  # sequence, start, data and meta bytes, kind, stream, ...
+_ENTRY = struct.Struct("<QQIIBBBBIIHBxQdq")
 _ENTRY_BYTES = 64
+_KIND_AT, _STREAM_AT = 24, 25  # of what _ENTRY describes: see _entry_bytes
 _ALIGN = 64
 
 # What an entry is.
@@ -114,77 +118,62 @@ class FrameRing:
     ) -> bool:
         """Copy one frame in and publish it; False, with nothing changed, where there is no room.
 
-        Raises ValueError for a frame larger than half the arena: it might not fit even an empty one,
-        since it has to lie in one piece.
+        Raises ValueError, with nothing changed, for a frame larger than half the arena (it might not fit
+        even an empty one, since it has to lie in one piece) and for what an entry cannot hold: numbers
+        below 0 or beyond 64 bits, more than three dimensions, other types than those of PIXEL_FORMATS.
         """
         array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
-        shape = array.shape + (1,) * (3 - array.ndim)
         need = -(-(array.nbytes + len(meta)) // _ALIGN) * _ALIGN
-        arena_bytes = self.spec.arena_bytes
-        if 2 * need > arena_bytes:
-            raise ValueError(
-                f"a frame of {need} bytes needs a ring of {2 * need}, not {arena_bytes}: raise queue_mb"
-            )
-        words = self._words
-        published, start = words[_PUBLISHED], words[_HEAD]
-        place = start % arena_bytes
-        if place + need > arena_bytes:  # a frame lies in one piece: leave the rest of the arena empty
-            start += arena_bytes - place
-            place = 0
-        if start + need - words[_TAIL] > arena_bytes or published - words[_RELEASED] >= self.spec.entry_count:
+        start = self._room_for(need)
+        if start is None:
             return False
+        words = self._words
+        published = words[_PUBLISHED]
+        stamp = (number, float("nan") if device_time_s is None else device_time_s, monotonic_ns)
+        entry = _entry_bytes((published + 1, start, epoch, len(meta), kind, stream, clock), array, stamp)
         words[_HEAD] = start + need  # before the copy, so that observers see their frame being overwritten
-        target = self._arena[place : place + array.nbytes]
-        if array.nbytes:
-            np.copyto(target.view(array.dtype).reshape(array.shape), array)
-        if meta:
-            at = self._arena_at + place + array.nbytes
-            self._view[at : at + len(meta)] = meta
-        self._write_entry(
-            published,
-            (start, array.nbytes, len(meta), kind, stream, clock, _DTYPE_CODES[array.dtype]),
-            (*shape, array.ndim),
-            (epoch, number, float("nan") if device_time_s is None else device_time_s, monotonic_ns),
-        )
+        self._fence()
+        self._copy_in(start % self.spec.arena_bytes, array, meta)
+        at = _CONTROL_BYTES + (published % self.spec.entry_count) * _ENTRY_BYTES
+        self._view[at : at + _ENTRY_BYTES] = entry
         self._fence()
         words[_PUBLISHED] = published + 1
         self._signal_readers()
         return True
 
+    def _room_for(self, need: int) -> int | None:
+        """The position where so many bytes can lie in one piece; None where the ring is full."""
+        words, arena_bytes = self._words, self.spec.arena_bytes
+        if 2 * need > arena_bytes:
+            raise ValueError(
+                f"a frame of {need} bytes needs a ring of {2 * need}, not {arena_bytes}: raise queue_mb"
+            )
+        head, queued = words[_HEAD], self.queued
+        # Nothing queued, nothing occupied: a producer killed within a push, or a consumer within a release,
+        # leaves positions behind that nobody would ever give back.
+        tail = words[_TAIL] if queued else head
+        place = head % arena_bytes
+        start = head if place + need <= arena_bytes else head + arena_bytes - place
+        if start + need - tail > arena_bytes or queued >= self.spec.entry_count:
+            return None
+        return int(start)
+
+    def _copy_in(self, place: int, array: npt.NDArray[np.generic], meta: bytes) -> None:
+        if array.nbytes:
+            target = self._arena[place : place + array.nbytes]
+            np.copyto(target.view(array.dtype).reshape(array.shape), array)
+        at = self._arena_at + place + array.nbytes
+        self._view[at : at + len(meta)] = meta
+
     def _fence(self) -> None:
-        """Order what was stored (or loaded) before against what comes after: x86 needs nothing, ARM does."""
+        """Order what was stored (or loaded) before against what comes after: x86 needs nothing, ARM does.
+
+        Each of the two calls takes and gives back the eventfd's lock in the kernel: giving back orders what
+        came before it, taking orders what comes after it, and the second taking comes after the first
+        giving back.
+        """
         os.eventfd_write(self._fence_fd, 1)
         os.eventfd_read(self._fence_fd)
-
-    def _write_entry(
-        self,
-        published: int,
-        place: tuple[int, int, int, int, int, int, int],
-        shape: tuple[int, ...],
-        stamp: tuple[int, int, float, int],
-    ) -> None:
-        at = _CONTROL_BYTES + (published % self.spec.entry_count) * _ENTRY_BYTES
-        start, data_bytes, meta_bytes, kind, stream, clock, dtype = place
-        height, width, channels, ndim = shape
-        epoch, number, device_time_s, monotonic_ns = stamp
-        _ENTRY.pack_into(
-            self._map,
-            at,
-            published + 1,
-            start,
-            data_bytes,
-            meta_bytes,
-            kind,
-            stream,
-            clock,
-            dtype,
-            height,
-            width,
-            epoch << 16 | ndim << 8 | channels,
-            number,
-            device_time_s,
-            monotonic_ns,
-        )
 
     def _signal_readers(self) -> None:
         for fd in (self.spec.data_fd, *self.spec.observer_fds):
@@ -198,10 +187,9 @@ class FrameRing:
     @property
     def fill(self) -> float:
         """How full the ring is, 0 to 1, by bytes or by entries, whichever is nearer to full."""
-        words = self._words
-        by_bytes = (words[_HEAD] - words[_TAIL]) / self.spec.arena_bytes
-        by_entries = (words[_PUBLISHED] - words[_RELEASED]) / self.spec.entry_count
-        return float(min(1.0, max(by_bytes, by_entries, 0.0)))
+        queued = self.queued
+        by_bytes = (self._words[_HEAD] - self._words[_TAIL]) / self.spec.arena_bytes if queued else 0.0
+        return float(min(1.0, max(by_bytes, queued / self.spec.entry_count, 0.0)))
 
     @property
     def queued(self) -> int:
@@ -228,6 +216,7 @@ class FrameRing:
 
     def release(self, frame: RingFrame) -> None:
         """Give the memory of this entry, and of all before it, back to the producer."""
+        self._fence()  # whoever read the frame has read it by now
         self._words[_RELEASED] = frame.sequence  # first: killed in between, the memory is merely freed later
         self._words[_TAIL] = frame.end_position
         try:
@@ -244,27 +233,28 @@ class FrameRing:
         """
         published = int(self._words[_PUBLISHED])
         self._fence()
-        oldest = max(after, published - self.spec.entry_count, 0)
+        # The entry of the frame that is pushed now may be half written: it has the place of the oldest.
+        oldest = max(after, published - self.spec.entry_count + 1, 0)
         for position in range(published - 1, oldest - 1, -1):
             at = _CONTROL_BYTES + (position % self.spec.entry_count) * _ENTRY_BYTES
-            if self._map[at + 24] == kind and self._map[at + 25] == stream:
+            if self._map[at + _KIND_AT] == kind and self._map[at + _STREAM_AT] == stream:
                 return self._entry(position, copy=True)
         return None
 
     def _entry(self, position: int, *, copy: bool) -> RingFrame | None:
         at = _CONTROL_BYTES + (position % self.spec.entry_count) * _ENTRY_BYTES
         fields = _ENTRY.unpack_from(self._map, at)
-        sequence, start, data_bytes, meta_bytes, kind, stream, clock, dtype = fields[:8]
-        height, width, packed, number, device_time_s, monotonic_ns = fields[8:]
-        end = -(-(start + data_bytes + meta_bytes) // _ALIGN) * _ALIGN
+        sequence, start, epoch, meta_bytes, kind, stream, clock, dtype_code = fields[:8]
+        height, width, channels, ndim, number, device_time_s, monotonic_ns = fields[8:]
+        if copy:
+            self._fence()
         if sequence != position + 1 or (copy and not self._still_there(position, start)):
             return None
-        place = start % self.spec.arena_bytes
-        shape = (height, width, packed & 255)[: packed >> 8 & 255]
-        pixels: npt.NDArray[np.generic] = np.frombuffer(
-            self._map, np.uint8, data_bytes, self._arena_at + place
-        ).view(_DTYPES[dtype])
-        data = pixels.reshape(shape)
+        dtype, place = _DTYPES[dtype_code], start % self.spec.arena_bytes
+        data_bytes = height * width * channels * dtype.itemsize
+        end = -(-(start + data_bytes + meta_bytes) // _ALIGN) * _ALIGN
+        pixels: npt.NDArray[np.generic] = self._arena[place : place + data_bytes].view(dtype)
+        data = pixels.reshape((height, width, channels)[:ndim])
         meta_at = self._arena_at + place + data_bytes
         meta = bytes(self._view[meta_at : meta_at + meta_bytes])
         if copy:
@@ -277,7 +267,7 @@ class FrameRing:
             kind,
             stream,
             clock,
-            packed >> 16,
+            epoch,
             number,
             device_time_s,
             monotonic_ns,
@@ -288,13 +278,29 @@ class FrameRing:
 
     def _still_there(self, position: int, start: int) -> bool:
         overwritten = self._words[_HEAD] - start > self.spec.arena_bytes
-        return not overwritten and self._words[_PUBLISHED] - position <= self.spec.entry_count
+        return not overwritten and self._words[_PUBLISHED] - position < self.spec.entry_count
 
     def close(self) -> None:
         """Close the descriptors; the memory goes with the last process (and view) that holds it."""
         for fd in (*self.spec.fds, self._fence_fd):
             if fd >= 0:
                 os.close(fd)
+
+
+def _entry_bytes(
+    place: tuple[int, int, int, int, int, int, int],
+    array: npt.NDArray[np.generic],
+    stamp: tuple[int, float, int],
+) -> bytes:
+    """An entry of the table. `place`: sequence, start, epoch, bytes of meta, kind, stream, clock."""
+    height, width, channels = (*array.shape, 1, 1, 1)[:3]
+    dtype_code = _DTYPE_CODES.get(array.dtype)
+    if dtype_code is None or array.ndim > 3:
+        raise ValueError(f"no ring carries {array.dtype} of shape {array.shape}: see PIXEL_FORMATS")
+    try:
+        return _ENTRY.pack(*place, dtype_code, height, width, channels, array.ndim, *stamp)
+    except struct.error as error:
+        raise ValueError(f"frame {stamp[0]} of stream {place[5]} does not fit an entry: {error}") from error
 
 
 def drain_event(fd: int) -> None:
