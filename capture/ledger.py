@@ -25,7 +25,7 @@ class Gap:
     """Frames first..last of a stream are missing, `count` of them, between two moments.
 
     `estimated` says that the count comes from the nominal rate, not from frame numbers; first and last
-    are then None.
+    are then None. `epoch` is the numbering that first and last belong to.
     """
 
     reason: str
@@ -35,9 +35,10 @@ class Gap:
     start_ns: int
     end_ns: int
     estimated: bool = False
+    epoch: int = 0
 
     def as_dict(self) -> dict[str, object]:
-        """The payload of a gap record."""
+        """The payload of a gap record; its epoch stands in the record's header."""
         return {
             "reason": self.reason,
             "first": self.first,
@@ -64,6 +65,7 @@ class StreamLedger:
     def __init__(self) -> None:
         self._last: int | None = None
         self._last_ns = 0
+        self._epoch = 0
         self.pending: list[Gap] = []
 
     def observe(self, number: int, monotonic_ns: int) -> Verdict:
@@ -74,7 +76,7 @@ class StreamLedger:
         gap = None
         if last is not None and number > last + 1:
             count = number - last - 1
-            gap = Gap(LOST_AT_CAMERA, last + 1, number - 1, count, self._last_ns, monotonic_ns)
+            gap = self._gap(LOST_AT_CAMERA, last + 1, number - 1, count, self._last_ns, monotonic_ns)
             self._note(gap)
         restarted = last is not None and number < last
         self._last, self._last_ns = number, monotonic_ns
@@ -82,14 +84,17 @@ class StreamLedger:
 
     def dropped(self, number: int, monotonic_ns: int, reason: str) -> None:
         """A captured frame could not be handed on."""
-        self._note(Gap(reason, number, number, 1, monotonic_ns, monotonic_ns))
+        self._note(self._gap(reason, number, number, 1, monotonic_ns, monotonic_ns))
+
+    def _gap(self, reason: str, first: int, last: int, count: int, start_ns: int, end_ns: int) -> Gap:
+        return Gap(reason, first, last, count, start_ns, end_ns, epoch=self._epoch)
 
     def _note(self, gap: Gap) -> None:
         """Add to `pending`; a hole that continues the newest one for the same reason joins it."""
         newest = self.pending[-1] if self.pending else None
         if (
             newest is not None
-            and newest.reason == gap.reason
+            and (newest.epoch, newest.reason) == (gap.epoch, gap.reason)
             and newest.last is not None
             and gap.first == newest.last + 1
         ):
@@ -98,6 +103,7 @@ class StreamLedger:
         else:
             self.pending.append(gap)
 
-    def restart(self) -> None:
-        """The device was opened again: its numbers begin anew."""
+    def restart(self, epoch: int = 0) -> None:
+        """The device was opened again: its numbers begin anew. What is pending belongs to the old ones."""
         self._last = None
+        self._epoch = epoch
