@@ -2,7 +2,8 @@
 
 Short of CPU it steps to a cheaper codec, short of disk to a denser one, and it goes to uncompressed only
 while the disk is fast enough and has room to spare. The bits that come back are the same on every step.
-With time to spare it returns, step by step, to the codec that was asked for.
+With time to spare it returns, step by step, to the codec that was asked for; a return that does not hold
+makes it wait twice as long for the next, and so does going to and fro for want of both.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ LADDER = ("lattice-lz4", "lz4", "raw")
 _TIGHT_FILL = 0.25  # the queue fills: something is short
 _EASY_FILL = 0.05
 _EASY_SECONDS = 5  # how long it must stay easy before a step back
+_EASY_MAX_SECONDS = 320
+_HOLD_FACTOR = 4  # a return has held if it took this many times as long until the next want
 _SETTLE_SECONDS = 2  # how long a step is given to show its effect
+_SETTLE_MAX_SECONDS = 64
 _RAW_DISK_MARGIN = 1.5
 _RAW_ROOM_S = 3600.0
 
@@ -44,8 +48,9 @@ class EffortLadder:
         """`wanted` is the codec of the rig file; one that is not on the ladder is never left."""
         self.wanted = wanted
         self.codec = wanted
-        self._settle = 0
-        self._easy = 0
+        self._settle = self._easy = self._held = 0
+        self._easy_seconds, self._settle_seconds = _EASY_SECONDS, _SETTLE_SECONDS
+        self._last_want = ""
 
     def step(self, load: Load) -> str | None:
         """The reason for a change ("cpu", "disk", "easy"), or None where the codec stays."""
@@ -53,17 +58,35 @@ class EffortLadder:
             return None
         self._settle = max(0, self._settle - 1)
         self._easy = self._easy + 1 if load.fill < _EASY_FILL else 0
-        place, wanted = LADDER.index(self.codec), LADDER.index(self.wanted)
+        self._held += 1
+        place = LADDER.index(self.codec)
         if load.fill > _TIGHT_FILL and not self._settle:
             if load.disk_busy > load.encode_busy:
-                return self._go(place - 1, "disk")
+                return self._give_way(place - 1, "disk") if place else None
             if place + 1 < len(LADDER) and self._may_use(LADDER[place + 1], load):
-                return self._go(place + 1, "cpu")
+                return self._give_way(place + 1, "cpu")
         if self.codec == "raw" and not self._may_use("raw", load):
-            return self._go(place - 1, "disk")
-        if self._easy >= _EASY_SECONDS and place != wanted:
-            return self._go(place + (1 if wanted > place else -1), "easy")
+            return self._give_way(place - 1, "disk")
+        if self._easy >= self._easy_seconds:
+            return self._return(place, load)
         return None
+
+    def _give_way(self, place: int, want: str) -> str:
+        """To what the want asks for; soon after a return or after the other want, with longer patience."""
+        if self._last_want == "easy":
+            soon = self._held < _HOLD_FACTOR * self._easy_seconds
+            self._easy_seconds = min(2 * self._easy_seconds, _EASY_MAX_SECONDS) if soon else _EASY_SECONDS
+        elif self._last_want not in ("", want):
+            self._settle_seconds = min(2 * self._settle_seconds, _SETTLE_MAX_SECONDS)
+        return self._go(place, want)
+
+    def _return(self, place: int, load: Load) -> str | None:
+        self._settle_seconds = _SETTLE_SECONDS
+        wanted = LADDER.index(self.wanted)
+        nearer = place + (wanted > place) - (wanted < place)
+        if nearer == place or not self._may_use(LADDER[nearer], load):
+            return None
+        return self._go(nearer, "easy")
 
     def _may_use(self, codec: str, load: Load) -> bool:
         if codec != "raw":
@@ -71,9 +94,8 @@ class EffortLadder:
         fast_enough = load.disk_rate > _RAW_DISK_MARGIN * load.raw_rate
         return fast_enough and load.free_bytes > load.raw_rate * _RAW_ROOM_S
 
-    def _go(self, place: int, reason: str) -> str | None:
-        if place < 0:
-            return None
+    def _go(self, place: int, reason: str) -> str:
         self.codec = LADDER[place]
-        self._settle, self._easy = _SETTLE_SECONDS, 0
+        self._settle, self._easy, self._held = self._settle_seconds, 0, 0
+        self._last_want = reason
         return reason
