@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from capture.session import NAME_PATTERN, PEOPLE
+from capture.session import RESERVED_NAMES, is_name
 from capture.specs import (
     CameraSpec,
     EstimatorSpec,
@@ -34,12 +34,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_SHOWN_CHARACTERS = 60
 _HERE = Path(__file__).resolve().parent
 SHIPPED = (_HERE / "configs", _HERE.parent / "configs")  # installed, and in a checkout
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Stream(_Model):
@@ -51,6 +52,15 @@ class Stream(_Model):
 
     def spec(self) -> StreamSpec:
         return StreamSpec(self.width, self.height, self.fps)
+
+
+def _folder_name(name: str) -> str:
+    if not is_name(name) or name in RESERVED_NAMES:
+        raise ValueError(
+            f"a folder cannot be called {name!r} here: take up to 63 letters, digits, '-', '_' and '.',"
+            f" a letter or digit first, and none of {', '.join(RESERVED_NAMES)}"
+        )
+    return name
 
 
 def _spec(stream: Stream | None) -> StreamSpec | None:
@@ -66,9 +76,7 @@ class _Camera(_Model):
     @pydantic.field_validator("name")
     @classmethod
     def _is_folder_name(cls, name: str) -> str:
-        if not NAME_PATTERN.match(name) or name == PEOPLE:
-            raise ValueError(f"must be letters, digits, '-', '_' or '.', and not {PEOPLE!r}")
-        return name
+        return _folder_name(name)
 
     @pydantic.field_validator("world_from_camera")
     @classmethod
@@ -193,6 +201,11 @@ class Estimator(_Model):
     cameras: tuple[str, ...] = ()
     options: dict[str, Any] = Field(default_factory=dict)
 
+    @pydantic.model_validator(mode="after")
+    def _is_folder_name(self) -> Estimator:
+        _folder_name(self.name or self.kind)
+        return self
+
 
 class Record(_Model):
     """[record]: what is written, and how."""
@@ -222,9 +235,7 @@ class Rig(_Model):
     @pydantic.field_validator("name")
     @classmethod
     def _is_folder_name(cls, name: str) -> str:
-        if not NAME_PATTERN.match(name):
-            raise ValueError("must be letters, digits, '-', '_' or '.'")
-        return name
+        return _folder_name(name)
 
     def camera_specs(self) -> tuple[CameraSpec, ...]:
         """The cameras as children take them."""
@@ -255,12 +266,12 @@ def load_rig(config: str) -> LoadedRig:
     """Read a rig by path or by the name of a shipped one. Raises ConfigError."""
     path = find_rig(config)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark in front
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not a text file (byte {error.start} is not UTF-8)") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     _anchor_paths(data, path.parent)
     return LoadedRig(_check(data, path), path)
@@ -275,8 +286,16 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
             tables.append((options, "calibration"))
     for table, key in tables:
         value = table.get(key)
-        if isinstance(value, str) and value and (folder / value).exists():
+        if isinstance(value, str) and value and _exists(folder / value):
             table[key] = str(folder / value)
+
+
+def _exists(path: Path) -> bool:
+    """False, too, for what cannot even be a path (an address may be longer than any file name)."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _tables(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -287,7 +306,7 @@ def _tables(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
 def find_rig(config: str) -> Path:
     """The file a CONFIG argument means."""
     path = Path(config)
-    if path.is_file():
+    if _exists(path) and not path.is_dir():
         return path
     shipped = {p.stem: p for folder in SHIPPED for p in sorted(folder.glob("*.toml"))}
     if config in shipped:
@@ -343,8 +362,14 @@ def _explain(error: Any, data: dict[str, Any]) -> str:
         near = difflib.get_close_matches(str(tag), _SOURCES, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"{key}.source is {tag!r}; {hint}known sources are {', '.join(_SOURCES)}"
+    if error["type"] == "tuple_type" and key in ("cameras", "estimators"):
+        return f"{key} must be a list of tables: write [[{key}]] above each"
     message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{key} = {error['input']!r}: {message}"
+    return f"{key} = {_shortened(repr(error['input']))}: {message}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
 def _known_keys(location: Sequence[str | int], data: dict[str, Any]) -> list[str]:

@@ -26,9 +26,16 @@ EVENTS_FILE = "events.jsonl"
 PEOPLE = "people"
 PARAMETERS_PREFIX = "parameters-"
 MESH_PREFIX = "mesh-"
-_SEGMENT = re.compile(r"^(?P<prefix>[a-z]+-)?(?P<number>\d{3,})\.(?P<suffix>nrig|xz)$")
+_SEGMENT = re.compile(r"^(?P<prefix>[a-z]+-)?(?P<number>[0-9]{3,})\.(?P<suffix>nrig|xz)\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 
-NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+RESERVED_NAMES = (PEOPLE, SESSION_FILE, EVENTS_FILE)
+"""What a camera or an estimator cannot be called: the session folder holds these itself."""
+
+
+def is_name(name: str) -> bool:
+    """Whether a rig, a camera or an estimator may be called that: it becomes (part of) a folder's name."""
+    return _NAME.match(name) is not None
 
 
 def segment_path(folder: Path, number: int, *, prefix: str = "", suffix: str = "nrig") -> Path:
@@ -37,13 +44,16 @@ def segment_path(folder: Path, number: int, *, prefix: str = "", suffix: str = "
 
 
 def list_segments(folder: Path, *, prefix: str = "", suffix: str = "nrig") -> list[Path]:
-    """The segments of a series that exist, in order."""
+    """The segments of a series that exist, in order. Raises StorageError."""
     found: list[tuple[int, Path]] = []
-    if folder.is_dir():
-        for path in folder.iterdir():
-            match = _SEGMENT.match(path.name)
-            if match and (match["prefix"] or "") == prefix and match["suffix"] == suffix:
-                found.append((int(match["number"]), path))
+    try:
+        paths = list(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise StorageError(f"cannot read the folder {folder}: {error.strerror}") from error
+    for path in paths:
+        match = _SEGMENT.match(path.name)
+        if match and (match["prefix"] or "") == prefix and match["suffix"] == suffix:
+            found.append((int(match["number"]), path))
     return [path for _, path in sorted(found)]
 
 
@@ -58,7 +68,10 @@ def next_segment_number(folder: Path, *, prefix: str = "", suffix: str = "nrig")
 
 
 def create_session(root: Path, rig: str, config: dict[str, Any], versions: dict[str, str]) -> Path:
-    """Make the folder and its session.json; two starts in one second get two folders."""
+    """Make the folder and its session.json; two starts in one second get two folders.
+
+    Raises DiskFullError or StorageError.
+    """
     durable.make_directory(root)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     for attempt in range(100):
@@ -141,17 +154,26 @@ class SessionFiles:
 def open_session(path: Path) -> SessionFiles:
     """Find the files of a session, of one camera's folder, or a single .nrig file.
 
-    Raises ConfigError where the path does not exist and NotOurFileError where nothing of ours is in it.
+    Raises ConfigError where the path does not exist, NotOurFileError where nothing of ours is in it, and
+    StorageError where it cannot be looked into.
     """
+    try:
+        return _open_session(path)
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _open_session(path: Path) -> SessionFiles:
     if path.is_file():
         return SessionFiles(path.parent, {}, (Series(path.stem, (path,)),), ())
     if not path.is_dir():
         raise ConfigError(f"{path} does not exist; name a session folder, a camera folder or a .nrig file")
     own = list_segments(path) or list_segments(path, prefix=PARAMETERS_PREFIX)
-    if own:
-        meshes = list_segments(path, prefix=MESH_PREFIX, suffix="xz")
-        return SessionFiles(path, {}, (Series(path.name, tuple(own)),), tuple(meshes))
-    series, meshes = [], []
+    meshes = list_segments(path, prefix=MESH_PREFIX, suffix="xz")
+    if own or meshes:
+        found = (Series(path.name, tuple(own)),) if own else ()
+        return SessionFiles(path, {}, found, tuple(meshes))
+    series = []
     for folder in sorted(p for p in path.iterdir() if p.is_dir()):
         segments = list_segments(folder) or list_segments(folder, prefix=PARAMETERS_PREFIX)
         if segments:
