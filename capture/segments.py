@@ -8,6 +8,7 @@ sync) happens on a thread of its own, so that a slow disk does not hold up the n
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +55,7 @@ class CameraFiles:
         self._writer: RecordWriter | None = None
         self._camera: dict[str, Any] = {}
         self._epoch = 0
-        self._opened_s = self._clocked_s = 0.0
+        self._opened_s = self._clocked_s = -math.inf
         self.file_bytes = 0
 
     def begin(self, camera: dict[str, Any], epoch: int) -> None:
@@ -71,9 +72,9 @@ class CameraFiles:
                 self._describe(self._writer)
         self._current()
 
-    def describe_as(self, camera: dict[str, Any]) -> None:
+    def describe_as(self, camera: dict[str, Any], epoch: int = 0) -> None:
         """Go on with a camera that an earlier writer process has begun."""
-        self._camera = camera
+        self._camera, self._epoch = camera, epoch
 
     def append(self, record: Packed) -> int:
         """Append a record; returns its bytes on disk. Raises DiskFullError or StorageError."""
@@ -102,17 +103,14 @@ class CameraFiles:
         durable.make_directory(self._folder)
         number = session.next_segment_number(self._folder, prefix=self._prefix)
         path = session.segment_path(self._folder, number, prefix=self._prefix)
-        writer = None
+        writer = RecordWriter(path, info={"camera": self._name, "segment": number})
         try:
-            writer = RecordWriter(path, info={"camera": self._name, "segment": number})
             self._describe(writer)
         except StorageError:
-            if writer is not None:
-                writer.close()
-            path.unlink(missing_ok=True)  # ours, just made, and without a single frame
+            writer.file.discard()  # ours, just made, and without a single frame
             raise
         self._opened_s = time.monotonic()
-        self._clocked_s = 0.0  # each segment ties the clocks together at its beginning
+        self._clocked_s = -math.inf  # each segment ties the clocks together at its beginning
         self._sync.add(writer.file)
         return writer
 
@@ -140,21 +138,37 @@ class CameraFiles:
 
 def what_is_on_disk(segments: Sequence[Path]) -> tuple[dict[str, Any] | None, dict[int, tuple[int, int]]]:
     """What an earlier writer process left: the camera as its newest stream records describe it, and for
-    each stream the (epoch, number) of its last whole frame."""
-    camera: dict[str, Any] | None = None
+    each stream the (epoch, number) of its last frame in the newest segment that has frames at all.
+
+    At most one frame is on disk and still in the ring, the newest: older segments need not be read. The
+    newest one may lack stream records (its writer was killed while it wrote them); those before it, of the
+    same epoch, have them.
+    """
+    streams: dict[int, dict[str, Any]] = {}
+    epoch = -1
     last: dict[int, tuple[int, int]] = {}
-    for path in segments:
+    for path in reversed(segments):
         with contextlib.suppress(FormatError, StorageError), RecordFile(path) as file:
-            streams = file.streams()
-            if streams:
-                described = [{k: v for k, v in streams[i].items() if k != "camera"} for i in sorted(streams)]
-                camera = {**streams[max(streams)]["camera"], "streams": described}
+            described = file.stream_records()
+            epoch = max([epoch, *(of_epoch for _, of_epoch, _ in described)])
+            of_now = {index: stream for index, of_epoch, stream in described if of_epoch == epoch}
+            streams = {**of_now, **streams}
             frames = file.entries[file.of_kind(FRAME)]
-            for stream in set(frames["stream"].tolist()):
-                newest = frames[frames["stream"] == stream][-1]
-                key = (int(newest["epoch"]), int(newest["number"]))
-                last[stream] = max(last.get(stream, key), key)
-    return camera, last
+            for index in set(frames["stream"].tolist()):
+                own = frames[frames["stream"] == index]
+                newest = max(zip(own["epoch"].tolist(), own["number"].tolist(), strict=True))
+                last.setdefault(index, newest)
+        if last and _camera(streams) is not None:
+            break
+    return _camera(streams), last
+
+
+def _camera(streams: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
+    """The camera whose stream records these are; None where one is missing."""
+    if not streams or set(streams) != set(range(len(streams))):
+        return None
+    described = [{k: v for k, v in streams[i].items() if k != "camera"} for i in range(len(streams))]
+    return {**streams[0].get("camera", {}), "streams": described}
 
 
 def _seal(writer: RecordWriter, counters: dict[str, Any]) -> None:
