@@ -19,6 +19,15 @@ from codec.records.writer import Packed
 
 _local = threading.local()
 
+# What encode() takes: type and dimensions of a frame's array.
+_ARRAYS = {
+    "z16": (np.uint16, 2),
+    "y8": (np.uint8, 2),
+    "jpeg": (np.uint8, 1),
+    "bgr8": (np.uint8, 3),
+    "f32": (np.float32, 2),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class StreamFormat:
@@ -38,24 +47,37 @@ def _codec(name: str) -> DepthCodec:
 
 
 def encode(frame: RingFrame, stream: StreamFormat, *, depth_codec: str, jpeg_quality: int) -> Packed:
-    """The frame as a record. Raises CodecError."""
+    """The frame as a record. Raises CodecError, and nothing else, for a frame that cannot be stored."""
+    _refuse_misfit(frame.data, stream.pixel_format)
     payload, codec_id = _payload(frame.data, stream.pixel_format, depth_codec, jpeg_quality)
     height, width = frame.data.shape[:2] if frame.data.ndim > 1 else (stream.height, stream.width)
-    return pack_record(
-        FRAME,
-        payload,
-        stream=frame.stream,
-        codec=codec_id,
-        clock=frame.clock,
-        width=width,
-        height=height,
-        epoch=frame.epoch,
-        number=frame.number,
-        device_time_s=frame.device_time_s,
-        monotonic_ns=frame.monotonic_ns,
-        raw_length=frame.data.nbytes,
-        meta=frame.meta,
-    )
+    try:
+        return pack_record(
+            FRAME,
+            payload,
+            stream=frame.stream,
+            codec=codec_id,
+            clock=frame.clock,
+            width=width,
+            height=height,
+            epoch=frame.epoch,
+            number=frame.number,
+            device_time_s=frame.device_time_s,
+            monotonic_ns=frame.monotonic_ns,
+            raw_length=frame.data.nbytes,
+            meta=frame.meta,
+        )
+    except ValueError as error:
+        raise CodecError(str(error)) from error
+
+
+def _refuse_misfit(data: npt.NDArray[np.generic], pixel_format: str) -> None:
+    """A source that delivers something else than it announced must not make files that lie."""
+    if pixel_format not in _ARRAYS:
+        raise CodecError(f"no codec for pixel format {pixel_format!r}")
+    dtype, ndim = _ARRAYS[pixel_format]
+    if data.dtype != dtype or data.ndim != ndim:
+        raise CodecError(f"{data.dtype} of shape {data.shape} is no {pixel_format} frame")
 
 
 def _payload(
@@ -72,10 +94,11 @@ def _payload(
     if pixel_format == "bgr8":
         import cv2  # only rigs whose cameras deliver bare colour pay for it
 
-        done, jpeg = cv2.imencode(".jpg", data, (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality))
+        try:
+            done, jpeg = cv2.imencode(".jpg", data, (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality))
+        except cv2.error as error:
+            raise CodecError(f"JPEG takes no picture of shape {data.shape} ({error.err})") from error
         if not done:
             raise CodecError(f"JPEG refused a picture of shape {data.shape}")
         return jpeg.tobytes(), CODEC_JPEG
-    if pixel_format == "f32":
-        return data.astype("<f4", copy=False).tobytes(), CODEC_F32
-    raise CodecError(f"no codec for pixel format {pixel_format!r}")
+    return data.astype("<f4", copy=False).tobytes(), CODEC_F32
