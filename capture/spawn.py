@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ class Link:
         self.control_fd = control_fd
         self._event_fd = event_fd
         self._pending = b""
+        self._lock = threading.Lock()
+        self._unsent = b""  # the rest of a line that was begun
         os.set_blocking(control_fd, False)
         os.set_blocking(event_fd, False)
 
@@ -51,17 +54,28 @@ class Link:
         return [line.decode() for line in lines]
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Tell the parent; dropped where it does not listen for a second, since work must go on."""
-        line = json.dumps({"event": kind, **fields}, separators=(",", ":")) + "\n"
-        left = line.encode()
-        while left:
+        """Tell the parent; dropped where it does not listen for a second, since work must go on.
+
+        Any thread may call it. What arrives are whole events.
+        """
+        line = json.dumps({"event": kind, **fields}, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            self._unsent = self._write(self._unsent)
+            if not self._unsent:
+                left = self._write(line)
+                self._unsent = left if len(left) < len(line) else b""
+
+    def _write(self, data: bytes) -> bytes:
+        """What could not be written, since nobody reads."""
+        while data:
             try:
-                left = left[os.write(self._event_fd, left) :]
+                data = data[os.write(self._event_fd, data) :]
             except BlockingIOError:
                 if not select.select([], [self._event_fd], [], _EVENT_WAIT_S)[1]:
-                    return
+                    return data
             except BrokenPipeError:
-                return
+                return b""
+        return b""
 
 
 class Child:
@@ -70,29 +84,21 @@ class Child:
     def __init__(self, name: str, entry: str, job: Any, fds: Iterable[int]) -> None:
         """Start `entry` ("package.module:function"), which gets (job, link). `fds` keep their numbers."""
         self.name = name
-        control_read, control_write = os.pipe()
-        event_read, event_write = os.pipe()
+        control_read, self._control_fd = os.pipe()
+        self.event_fd, event_write = os.pipe()
         job_fd = os.memfd_create("nightrig-job", os.MFD_CLOEXEC)
-        os.write(job_fd, pickle.dumps((entry, job, control_read, event_write)))
-        os.lseek(job_fd, 0, os.SEEK_SET)
-        # The child is born with SIGINT blocked and ignores it before it unblocks it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, str(_CHILD), str(job_fd), name],  # the name is for those who look with ps
-                pass_fds=[job_fd, control_read, event_write, *fds],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **_ENVIRONMENT},
-                stdout=sys.stderr,  # stdout belongs to the verb's own output
-            )
+            os.write(job_fd, pickle.dumps((entry, job, control_read, event_write)))
+            os.lseek(job_fd, 0, os.SEEK_SET)
+            self._process = _start(name, job_fd, [job_fd, control_read, event_write, *fds])
+        except BaseException:
+            self.close()
+            raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for fd in (job_fd, control_read, event_write):
                 os.close(fd)
-        self._control_fd = control_write
-        self.event_fd = event_read
         self._pending = b""
-        os.set_blocking(event_read, False)
+        os.set_blocking(self.event_fd, False)
 
     @property
     def pid(self) -> int:
@@ -139,3 +145,18 @@ class Child:
         """Close the pipes; the child, if it still runs, reads that as "orphaned"."""
         os.close(self._control_fd)
         os.close(self.event_fd)
+
+
+def _start(name: str, job_fd: int, fds: list[int]) -> subprocess.Popen[bytes]:
+    # The child is born with SIGINT blocked and ignores it before it unblocks it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return subprocess.Popen(
+            [sys.executable, str(_CHILD), str(job_fd), name],  # the name is for those who look with ps
+            pass_fds=fds,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **_ENVIRONMENT},
+            stdout=sys.stderr,  # stdout belongs to the verb's own output
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
