@@ -16,11 +16,12 @@ from typing import Any
 from capture.sources._rs_profiles import Chosen, stream_key
 from capture.sources._rs_sdk import SOFTWARE_ONLY, start_into_queue
 
-# How far the library reads ahead before it waits for us. Plenty where frames are small: if it has to wait
-# before `resume` returns, which nobody can help then, `resume` takes ten seconds.
-_QUEUED_BYTES = 48 << 20
+# How far the library reads ahead before it waits for us. Not less: a player that has to wait before
+# `resume` has returned holds it up for ten seconds, and nobody can make room meanwhile.
+_QUEUED_BYTES = 64 << 20
 _FEWEST_QUEUED, _MOST_QUEUED = 8, 256
 _STEP_MS = 20
+_BYTES_PER_PIXEL = {"y8": 1, "z16": 2, "yuyv": 2, "uyvy": 2, "rgba8": 4, "bgra8": 4}
 _RANKS = {"depth": 0, "color": 1}
 
 
@@ -58,9 +59,11 @@ class BagPlayer:
         largest = max(_frame_bytes(choice.profile) for choice in streams)
         capacity = min(max(_FEWEST_QUEUED, _QUEUED_BYTES // largest), _MOST_QUEUED)
         self._queue = self._rs.frame_queue(capacity, keep_frames=True)
-        # Paused while the sensors start: the file begins with the first of them, and the others would
+        # Paused while several sensors start: the file begins with the first of them, and the others would
         # miss what is read before their turn.
-        self._playback.pause()
+        several = len({choice.sensor for choice in streams}) > 1
+        if several:
+            self._playback.pause()
         for number, sensor in enumerate(self._sensors):
             profiles = [choice.profile for choice in streams if choice.sensor == number]
             if profiles:
@@ -68,7 +71,8 @@ class BagPlayer:
                 self._running.append(sensor)
         for sensor in self._running:
             start_into_queue(self._rs, sensor, self._queue)
-        self._playback.resume()
+        if several:
+            self._playback.resume()
 
     def take(self, timeout_s: float) -> Any | None:
         """The next frame of the file; None where none came in time or the file is at its end."""
@@ -107,9 +111,8 @@ class BagPlayer:
 
 
 def _frame_bytes(profile: Any) -> int:
-    """Of a picture of this stream, at least."""
     video = profile.as_video_stream_profile()
-    return int(video.width() * video.height()) + 1
+    return int(video.width() * video.height()) * _BYTES_PER_PIXEL.get(profile.format().name, 3)
 
 
 def _name(profile: Any) -> str:

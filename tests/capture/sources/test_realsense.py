@@ -32,6 +32,7 @@ from virtual import (
     until_raises,
 )
 
+from capture.frames import Frame
 from capture.sources import realsense
 from capture.sources._rs_frames import CLOCK_PERIOD_S
 from capture.sources._rs_sdk import UnloadableSdkError, explained, start_into_queue
@@ -75,7 +76,7 @@ def test_two_cameras_by_serial_give_back_every_frame_bit_for_bit(bus: VirtualBus
     for serial, source in sources.items():
         assert source.open().serial == serial
         cameras[serial].bound_pool()
-    got = {serial: [] for serial in cameras}
+    got: dict[str, list[Frame]] = {serial: [] for serial in cameras}
     for first in range(1, 61, 10):
         for number in range(first, first + 10):
             for offset, camera in enumerate(cameras.values()):
