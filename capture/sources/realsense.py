@@ -83,14 +83,14 @@ class RealSenseSource:
             self._look_for_the_device()
             return []
         frames = []
-        for _ in range(_QUEUED_FRAMES):
+        for left in reversed(range(_QUEUED_FRAMES)):
             now_ns = time.monotonic_ns()
             reader = self._readers.get(stream_key(sdk_frame.get_profile()))
             frame = reader.take(sdk_frame, now_ns) if reader is not None else None
             if frame is not None:
                 frames.append(frame)
-            sdk_frame = self._queue.poll_for_frame()
-            if not sdk_frame:
+            # What is polled must be taken; the rest, if there is more, is for the next call.
+            if not left or not (sdk_frame := self._queue.poll_for_frame()):
                 break
         self._heard_s = time.monotonic()
         self._is_mute = False

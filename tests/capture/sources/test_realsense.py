@@ -239,6 +239,17 @@ def test_frames_that_are_kept_do_not_starve_the_camera(source: RealSenseSource, 
     assert are_the_ones_pushed(kept)
 
 
+def test_more_frames_than_one_read_returns_wait_for_the_next(
+    source: RealSenseSource, camera: VirtualD435, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.open()
+    monkeypatch.setattr(realsense, "_QUEUED_FRAMES", 8)
+    for number in range(1, 21):
+        push(camera, number, "depth")
+    reads = [numbers(source.read(0.05), "depth") for _ in range(4)]
+    assert reads == [list(range(1, 9)), list(range(9, 17)), list(range(17, 21)), []]
+
+
 def test_queue_that_overflows_shows_as_a_gap_in_the_numbers(
     source: RealSenseSource, camera: VirtualD435
 ) -> None:
