@@ -158,7 +158,7 @@ class _Camera:
         assert self._info is not None
         self._counters.add("epoch")
         for ledger in self._ledgers:
-            ledger.restart()
+            ledger.restart(self._counters["epoch"])
         self._push_control(ring_kinds.INFO, asdict(self._info))
 
     def _away(self, why: str) -> None:
@@ -243,32 +243,37 @@ class _Camera:
         """Write down what went missing before this frame; False where even that finds no room."""
         pending = self._ledgers[stream].pending
         while pending:
-            body = json.dumps(pending[0].as_dict()).encode()
-            epoch = self._counters["epoch"]
-            if self._ring.push(body, kind=ring_kinds.GAP, stream=stream, epoch=epoch):
+            gap = pending[0]
+            body = json.dumps(gap.as_dict()).encode()
+            if self._ring.push(body, kind=ring_kinds.GAP, stream=stream, epoch=gap.epoch):
                 del pending[0]
             elif not self._wait_for_space():
                 return False
         return True
 
-    def _push_control(self, kind: int, value: dict[str, object], stream: int = 0) -> None:
-        """Push what must not be lost, waiting for room; a dead writer is not waited for for ever."""
-        body = json.dumps(value).encode()
+    def _push_control(self, kind: int, value: dict[str, object]) -> None:
+        """Push what must not be lost, waiting for room."""
+        self._push_patiently(kind, value, stream=0, epoch=self._counters["epoch"])
+
+    def _push_patiently(self, kind: int, value: dict[str, object], *, stream: int, epoch: int) -> bool:
+        """Wait for room, but not for ever for a writer that is stuck: False then."""
+        body, now_ns = json.dumps(value).encode(), time.monotonic_ns()
         deadline_s = time.monotonic() + _END_WAIT_S
-        stamp_ns = time.monotonic_ns()
-        epoch = self._counters["epoch"]
-        while not self._ring.push(body, kind=kind, stream=stream, epoch=epoch, monotonic_ns=stamp_ns):
+        while not self._ring.push(body, kind=kind, stream=stream, epoch=epoch, monotonic_ns=now_ns):
             self._beat()
             if time.monotonic() > deadline_s:
-                return
+                return False
             select.select([self._job.ring.space_fd], [], [], _READ_TIMEOUT_S)
             drain_event(self._job.ring.space_fd)
+        return True
 
     def _end(self, reason: str) -> None:
-        for stream, ledger in enumerate(self._ledgers):
-            for gap in ledger.pending:
-                self._push_control(ring_kinds.GAP, gap.as_dict(), stream)
-        self._push_control(ring_kinds.END, {"reason": reason})
+        gaps = [(stream, gap) for stream, ledger in enumerate(self._ledgers) for gap in ledger.pending]
+        for stream, gap in gaps:
+            if not self._push_patiently(ring_kinds.GAP, gap.as_dict(), stream=stream, epoch=gap.epoch):
+                break
+        else:
+            self._push_control(ring_kinds.END, {"reason": reason})
         self._counters["state"] = DONE
         self._link.event("done", reason=reason)
 
