@@ -184,6 +184,7 @@ class Service:
     # ---- starting ----
 
     def _start(self) -> None:
+        self.say(f"opening {', '.join(camera.spec.name for camera in self._cameras)} ...")
         self._writer.spawn()
         for camera in self._cameras:
             camera.spawn()
@@ -198,6 +199,8 @@ class Service:
             camera.go()
         self._started_s = time.monotonic()
         self.event("started")
+        if not self._told_to_stop:
+            self.say(f"recording to {self._folder}; Ctrl-C ends it")
         self._save({})
 
     def _wait_until(self, done: Callable[[], bool]) -> None:
