@@ -86,15 +86,14 @@ class _Camera:
                 self._open()
                 try:
                     self._stream_frames()
-                except CameraLostError as error:
-                    self._away(str(error))
                 except SourceEndedError:
                     ended = "ended"
                     break
-                except CameraProfileError as error:
-                    self._away(str(error))  # a file with a broken picture: playing it again mends nothing
-                    ended = "failed"
-                    break
+                except CameraError as error:
+                    self._away(str(error))
+                    if self._info is not None and self._info.can_wait:
+                        ended = "failed"  # a file that is broken from here on: playing it again mends nothing
+                        break
         except _Stopped:
             pass
         except (CameraProfileError, ConfigError, MissingExtraError) as error:

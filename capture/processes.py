@@ -51,7 +51,8 @@ class CameraProcess:
     """A camera of the rig, its ring and counters (which outlive every process), and its process now.
 
     info: what the camera said of itself when it last opened. failure: what the last attempt to open it
-    said. permanent: trying again cannot mend that. finished: it has delivered its last frame.
+    said. permanent: trying again cannot mend that. finished: it has delivered its last frame; broke_off: a
+    damaged file, whose last frame was not its end.
     """
 
     spec: CameraSpec
@@ -63,6 +64,7 @@ class CameraProcess:
     failure: str | None = None
     permanent: bool = False
     finished: bool = False
+    broke_off: bool = False
     started: bool = False
     _restarts: int = 0
     _restart_at_s: float = 0.0
@@ -104,6 +106,7 @@ class CameraProcess:
                 self.journal.problem(event["message"])
         elif kind == "done":
             self.finished = True
+            self.broke_off = event["reason"] == "failed"
             self.journal.event("camera-done", camera=name, reason=event["reason"])
 
     def tend(self) -> None:

@@ -356,7 +356,7 @@ class Service:
 
     def _finish(self) -> Outcome:
         totals = self._totals()
-        absent = any(camera.info is None for camera in self._cameras)
+        absent = any(camera.info is None or camera.broke_off for camera in self._cameras)
         lossy = totals.incomplete or absent or self._writer_page["storage_errors"] > 0
         code = 3 if lossy else 0
         if not any(stream.written for stream in totals.streams.values()):

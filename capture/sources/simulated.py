@@ -25,7 +25,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
@@ -175,14 +174,20 @@ class SimulatedSource:
 
 
 def make_simulated(name: str, spec: SimulatedSpec) -> Source:
-    """The source for a simulated camera: through the real librealsense where that is wanted and installed."""
-    installed = find_spec("pyrealsense2") is not None
-    if spec.through_realsense and not installed:
-        raise MissingExtraError(
-            package="pyrealsense2", extra="realsense", purpose=f"camera {name}: through_realsense = true"
-        )
-    if installed and spec.through_realsense is not False:
-        from capture.sources.virtual_realsense import VirtualRealSenseSource
+    """The source for a simulated camera: through the real librealsense where that is wanted and loads.
 
-        return VirtualRealSenseSource(name, spec)
-    return SimulatedSource(name, spec)
+    Raises MissingExtraError where it is wanted and does not.
+    """
+    if spec.through_realsense is False:
+        return SimulatedSource(name, spec)
+    from capture.sources._rs_sdk import load_sdk
+
+    try:
+        load_sdk(f"camera {name}: through_realsense = true")
+    except MissingExtraError:
+        if spec.through_realsense:
+            raise
+        return SimulatedSource(name, spec)
+    from capture.sources.virtual_realsense import VirtualRealSenseSource
+
+    return VirtualRealSenseSource(name, spec)

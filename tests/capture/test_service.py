@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from capture.spawn import Child
@@ -260,3 +262,30 @@ def test_camera_process_imports_neither_the_command_line_nor_pydantic(tmp_path: 
     found = [event for event in child.events() if event["event"] == "imported"]
     child.close()
     assert found == [{"event": "imported", "modules": []}]
+
+
+def test_file_that_breaks_off_is_recorded_up_to_there_and_exits_3(tmp_path: Path) -> None:
+    folder = tmp_path / "depth"
+    folder.mkdir()
+    for number in range(10):
+        cv2.imwrite(str(folder / f"{number:06d}.png"), np.full((48, 64), 500 + number, np.uint16))
+    (folder / "000007.png").write_bytes(b"\x89PNG broken")
+    rig = tmp_path / "rig.toml"
+    rig.write_text(
+        "preview = false\nqueue_mb = 16\n[record]\nreserve_mb = 1\n"
+        f'[[cameras]]\nname = "old"\nsource = "playback"\npath = "{folder}"\npace = "fast"\n'
+    )
+    code, account, err = record(rig, tmp_path / "out")
+    assert code == 3, err
+    assert "000007.png" in err
+    assert "Traceback" not in err
+    assert account["streams"]["old/depth"]["written"] == 7
+
+
+def test_closed_terminal_ends_nothing(tmp_path: Path) -> None:
+    recording = start_recording(small_rig(tmp_path, cameras=1), tmp_path / "out", "--duration", "3")
+    recording.wait_until_started()
+    os.killpg(recording.process.pid, signal.SIGHUP)
+    code, account, err = recording.finish()
+    assert code == 0, err
+    assert account["streams"]["cam0/depth"]["written"] >= 85

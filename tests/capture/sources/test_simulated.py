@@ -386,7 +386,7 @@ def test_what_cannot_be_simulated_is_refused_in_one_line(
 
 
 def test_without_librealsense_the_plain_simulation_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulated, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "pyrealsense2", None)  # as if it were not installed
     assert isinstance(make_simulated("cam", BOTH), SimulatedSource)
     spec = SimulatedSpec(depth=SMALL, through_realsense=True)
     with pytest.raises(MissingExtraError, match=r"nightrig\[realsense\]"):
