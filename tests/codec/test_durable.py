@@ -1,0 +1,528 @@
+"""What reaches the disk: whole pieces or nothing, never a false success, never somebody else's file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codec import durable
+from codec.durable import AppendFile, SyncThread, make_directory, sync_directory, write_atomically
+from codec.errors import DiskFullError, StorageError
+from tests.codec.faults import FaultyOs, fails, writes_at_most
+
+PIECES = [bytes([65 + i]) * (10 + 7 * i) for i in range(6)]
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyOs:
+    """The os module that codec.durable sees; put faults into `disk.faults`."""
+    faulty = FaultyOs()
+    monkeypatch.setattr(durable, "os", faulty)
+    return faulty
+
+
+def _open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+# ---- appending ----
+
+
+def test_pieces_stand_one_behind_another_and_their_offsets_are_told(tmp_path: Path) -> None:
+    file = AppendFile(tmp_path / "a")
+    offsets = [file.append(piece[:3], bytearray(piece[3:5]), b"", memoryview(piece)[5:]) for piece in PIECES]
+    assert offsets == [sum(map(len, PIECES[:i])) for i in range(len(PIECES))]
+    assert file.size == sum(map(len, PIECES))
+    assert file.path.read_bytes() == b"".join(PIECES)
+    file.close()
+
+
+def test_more_chunks_than_one_system_call_takes_are_one_piece(tmp_path: Path) -> None:
+    file = AppendFile(tmp_path / "a")
+    chunks = [bytes([i % 256]) * (i % 3) for i in range(5000)]
+    file.append(*chunks)
+    assert file.path.read_bytes() == b"".join(chunks)
+    file.close()
+
+
+def test_nothing_to_append_is_no_error(tmp_path: Path) -> None:
+    file = AppendFile(tmp_path / "a")
+    assert file.append() == file.append(b"", bytearray()) == 0
+    assert file.size == 0
+    file.close()
+
+
+def test_existing_file_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"last night")
+    with pytest.raises(StorageError, match="exists already and is never overwritten"):
+        AppendFile(path)
+    assert path.read_bytes() == b"last night"
+
+
+def test_dangling_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="exists already"):
+        AppendFile(tmp_path / "a")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot create .*No such file or directory"):
+        AppendFile(tmp_path / "nowhere" / "a")
+
+
+@pytest.mark.parametrize("limits", [[1] * 200, [5, 1, 30], [17]])
+def test_short_writes_are_completed(tmp_path: Path, disk: FaultyOs, limits: list[int]) -> None:
+    disk.faults["writev"] = writes_at_most(limits)
+    file = AppendFile(tmp_path / "a")
+    for piece in PIECES:
+        file.append(piece[:4], piece[4:])
+    assert file.path.read_bytes() == b"".join(PIECES)
+    file.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+@pytest.mark.parametrize("at", range(len(PIECES)))
+def test_failed_write_leaves_the_whole_pieces_before_it_and_takes_the_next(
+    tmp_path: Path, disk: FaultyOs, number: int, at: int
+) -> None:
+    disk.faults["writev"] = fails(number, at=at)
+    file = AppendFile(tmp_path / "a")
+    kept = []
+    for index, piece in enumerate(PIECES):
+        if index == at:
+            with pytest.raises(StorageError, match=f"cannot write to .*{os.strerror(number)}") as caught:
+                file.append(piece)
+            full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            assert isinstance(caught.value, DiskFullError) == full
+        else:
+            assert file.append(piece) == sum(map(len, kept))
+            kept.append(piece)
+        assert file.path.read_bytes() == b"".join(kept)
+    assert not file.poisoned
+    file.close()
+
+
+@pytest.mark.parametrize("written", [[1], [9, 1], [15], [3, 3, 3]])
+def test_write_that_fails_half_way_is_cut_back(tmp_path: Path, disk: FaultyOs, written: list[int]) -> None:
+    file = AppendFile(tmp_path / "a")
+    file.append(PIECES[0])
+    disk.faults["writev"] = writes_at_most(written, fails(errno.ENOSPC))
+    with pytest.raises(DiskFullError):
+        file.append(PIECES[1][:5], PIECES[1][5:])
+    assert file.path.read_bytes() == PIECES[0]
+    assert file.append(PIECES[2]) == len(PIECES[0])
+    assert file.path.read_bytes() == PIECES[0] + PIECES[2]
+    file.close()
+
+
+def test_ctrl_c_in_the_middle_of_a_write_leaves_whole_pieces(tmp_path: Path, disk: FaultyOs) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    file = AppendFile(tmp_path / "a")
+    file.append(PIECES[0])
+    disk.faults["writev"] = writes_at_most([6], interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        file.append(PIECES[1])
+    disk.faults.clear()
+    assert file.append(PIECES[2]) == len(PIECES[0])
+    assert file.path.read_bytes() == PIECES[0] + PIECES[2]
+    file.close()
+
+
+def test_file_that_cannot_be_cut_back_takes_nothing_more(tmp_path: Path, disk: FaultyOs) -> None:
+    file = AppendFile(tmp_path / "a")
+    file.append(PIECES[0])
+    disk.faults["writev"] = writes_at_most([6], fails(errno.EIO))
+    disk.faults["ftruncate"] = fails(errno.EIO)
+    with pytest.raises(StorageError):
+        file.append(PIECES[1])
+    assert file.poisoned
+    disk.faults.clear()
+    for call in (lambda: file.append(PIECES[2]), file.sync, lambda: file.write_at(0, b"x")):
+        with pytest.raises(StorageError, match="takes no more data: could not be cut back"):
+            call()
+    assert file.path.read_bytes().startswith(PIECES[0])
+    file.close()
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.lists(st.binary(max_size=40), max_size=4),
+        st.lists(st.integers(1, 30), max_size=4),
+        st.sampled_from([None, errno.ENOSPC, errno.EIO]),
+    ),
+    max_size=20,
+)
+
+
+@given(_STEPS)
+@settings(max_examples=150, deadline=None)
+def test_whatever_fails_the_file_holds_exactly_what_was_accepted(
+    steps: list[tuple[list[bytes], list[int], int | None]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        disk = FaultyOs()
+        patch.setattr(durable, "os", disk)
+        file = AppendFile(Path(folder) / "a")
+        accepted = b""
+        for chunks, short, number in steps:
+            then = None if number is None else fails(number, every=True)
+            disk.faults["writev"] = writes_at_most(short, then)
+            try:
+                offset = file.append(*chunks)
+            except StorageError:
+                assert number is not None
+            else:
+                assert offset == len(accepted)
+                accepted += b"".join(chunks)
+            assert file.size == len(accepted)
+            assert file.path.read_bytes() == accepted
+        file.close()
+
+
+_LIMITED = """
+import resource, sys
+from codec.durable import AppendFile
+from codec.errors import DiskFullError
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+file = AppendFile(sys.argv[1])
+refused = 0
+for _ in range(6):
+    try:
+        file.append(b"x" * 1000, b"y" * 2000)
+    except DiskFullError as error:
+        refused += 1
+print(refused, file.size, file.poisoned)
+"""
+
+
+def test_limit_of_the_file_size_is_a_full_disk_and_leaves_whole_pieces(tmp_path: Path) -> None:
+    """A real short write: the kernel takes 1,000 bytes of the fourth piece, then refuses."""
+    path = tmp_path / "a"
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, str(path)],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["3", "9000", "False"]
+    assert path.read_bytes() == (b"x" * 1000 + b"y" * 2000) * 3
+
+
+# ---- overwriting a slot ----
+
+
+def test_slot_is_rewritten_in_place_and_the_end_stays(tmp_path: Path) -> None:
+    file = AppendFile(tmp_path / "a")
+    file.append(b"0123456789")
+    file.write_at(2, b"ab")
+    file.append(b"!")
+    assert file.path.read_bytes() == b"01ab456789!"
+    file.close()
+
+
+@pytest.mark.parametrize(("offset", "data"), [(9, b"ab"), (-1, b"a"), (11, b"")])
+def test_slot_beyond_the_end_is_refused(tmp_path: Path, offset: int, data: bytes) -> None:
+    file = AppendFile(tmp_path / "a")
+    file.append(b"0123456789")
+    with pytest.raises(ValueError, match="are not all in"):
+        file.write_at(offset, data)
+    assert file.path.read_bytes() == b"0123456789"
+    file.close()
+
+
+def test_slot_that_the_disk_refuses_is_a_storage_error(tmp_path: Path, disk: FaultyOs) -> None:
+    file = AppendFile(tmp_path / "a")
+    file.append(b"0123456789")
+    disk.faults["pwrite"] = fails(errno.EIO)
+    with pytest.raises(StorageError, match="Input/output error"):
+        file.write_at(0, b"ab")
+    file.close()
+
+
+# ---- syncing ----
+
+
+def test_sync_covers_what_was_appended_and_costs_nothing_when_nothing_was(
+    tmp_path: Path, disk: FaultyOs
+) -> None:
+    file = AppendFile(tmp_path / "a")
+    file.sync()
+    assert disk.calls.count("fdatasync") == 0
+    file.append(PIECES[0])
+    file.sync()
+    file.sync()
+    assert disk.calls.count("fdatasync") == 1
+    assert file.synced_size == file.size == len(PIECES[0])
+    file.close()
+
+
+def test_rewritten_slot_is_synced_although_the_file_has_not_grown(tmp_path: Path, disk: FaultyOs) -> None:
+    file = AppendFile(tmp_path / "a")
+    file.append(PIECES[0])
+    file.sync()
+    file.write_at(0, b"new")
+    file.sync()
+    assert disk.calls.count("fdatasync") == 2
+    file.close()
+
+
+def test_append_during_a_sync_waits_for_the_next_one(tmp_path: Path, disk: FaultyOs) -> None:
+    file = AppendFile(tmp_path / "a")
+
+    def slow(real: Any, fd: int) -> None:
+        disk.faults.clear()
+        file.append(PIECES[1])
+        real(fd)
+
+    file.append(PIECES[0])
+    disk.faults["fdatasync"] = slow
+    file.sync()
+    assert file.synced_size == len(PIECES[0])
+    file.sync()
+    assert file.synced_size == file.size
+    assert disk.calls.count("fdatasync") == 2
+    file.close()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_failed_sync_poisons_and_no_later_call_claims_success(
+    tmp_path: Path, disk: FaultyOs, number: int
+) -> None:
+    file = AppendFile(tmp_path / "a")
+    file.append(PIECES[0])
+    file.sync()
+    file.append(PIECES[1])
+    disk.faults["fdatasync"] = fails(number)  # once: Linux reports a lost page once
+    with pytest.raises(StorageError, match="cannot sync"):
+        file.sync()
+    assert file.poisoned
+    assert file.synced_size == len(PIECES[0])
+    for call in (file.sync, lambda: file.append(b"x"), lambda: file.write_at(0, b"x")):
+        with pytest.raises(StorageError, match="takes no more data: a sync failed"):
+            call()
+    file.close()
+
+
+def test_closed_file_says_so_and_closing_twice_is_fine(tmp_path: Path) -> None:
+    file = AppendFile(tmp_path / "a")
+    file.append(PIECES[0])
+    assert not file.closed
+    file.close()
+    file.close()
+    assert file.closed
+    file.sync()
+    with pytest.raises(StorageError, match="is closed and takes no more data"):
+        file.append(b"x")
+    assert file.path.read_bytes() == PIECES[0]
+
+
+def test_file_whose_name_cannot_be_made_to_last_is_taken_away_again(tmp_path: Path, disk: FaultyOs) -> None:
+    before = _open_descriptors()
+    disk.faults["fsync"] = fails(errno.EIO)
+    with pytest.raises(StorageError, match="cannot sync the folder"):
+        AppendFile(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+    assert _open_descriptors() == before
+
+
+# ---- the sync thread ----
+
+
+class _Failures:
+    def __init__(self) -> None:
+        self.seen: list[AppendFile] = []
+        self.happened = threading.Event()
+
+    def __call__(self, file: AppendFile, error: StorageError) -> None:
+        self.seen.append(file)
+        self.happened.set()
+
+
+def _wait_until_synced(file: AppendFile) -> None:
+    for _ in range(1000):
+        if file.synced_size == file.size:
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("was not synced")
+
+
+def test_sync_thread_syncs_what_is_added_until_it_is_removed(tmp_path: Path) -> None:
+    failures = _Failures()
+    thread = SyncThread(0.005, failures)
+    first, second = AppendFile(tmp_path / "1"), AppendFile(tmp_path / "2")
+    for file in (first, second):
+        file.append(PIECES[0])
+        thread.add(file)
+    _wait_until_synced(first)
+    _wait_until_synced(second)
+    thread.remove(first)
+    thread.remove(first)
+    second.append(PIECES[1])
+    _wait_until_synced(second)
+    thread.close()
+    assert failures.seen == []
+    first.close()
+    second.close()
+
+
+def test_sync_thread_tells_of_a_failure_once_and_goes_on_with_the_others(
+    tmp_path: Path, disk: FaultyOs
+) -> None:
+    bad, good = AppendFile(tmp_path / "bad"), AppendFile(tmp_path / "good")
+
+    def fault(real: Any, fd: int) -> None:
+        if fd == bad._fd:
+            raise OSError(errno.EIO, "Input/output error")
+        real(fd)
+
+    disk.faults["fdatasync"] = fault
+    failures = _Failures()
+    thread = SyncThread(0.005, failures)
+    for file in (bad, good):
+        file.append(PIECES[0])
+        thread.add(file)
+    assert failures.happened.wait(10)
+    for piece in PIECES:
+        good.append(piece)
+        _wait_until_synced(good)
+    thread.close()
+    assert failures.seen == [bad]
+    bad.close()
+    good.close()
+
+
+def test_sync_thread_leaves_a_closed_file_alone(tmp_path: Path) -> None:
+    failures = _Failures()
+    thread = SyncThread(0.005, failures)
+    closed, other = AppendFile(tmp_path / "closed"), AppendFile(tmp_path / "other")
+    closed.append(PIECES[0])
+    closed.close()
+    other.append(PIECES[0])
+    thread.add(closed)
+    thread.add(other)
+    _wait_until_synced(other)
+    thread.close()
+    assert failures.seen == []
+    other.close()
+
+
+# ---- folders ----
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_file_system_that_knows_no_sync_of_folders_is_no_error(disk: FaultyOs, number: int) -> None:
+    disk.faults["fsync"] = fails(number)
+    with tempfile.TemporaryDirectory() as folder:
+        sync_directory(folder)
+
+
+def test_folder_that_cannot_be_synced_is_a_storage_error_and_leaks_nothing(
+    tmp_path: Path, disk: FaultyOs
+) -> None:
+    before = _open_descriptors()
+    disk.faults["fsync"] = fails(errno.EIO)
+    with pytest.raises(StorageError, match="cannot sync the folder"):
+        sync_directory(tmp_path)
+    with pytest.raises(StorageError, match="cannot open the folder"):
+        sync_directory(tmp_path / "missing")
+    assert _open_descriptors() == before
+
+
+def test_every_folder_that_is_made_is_synced_in_its_parent(tmp_path: Path, disk: FaultyOs) -> None:
+    synced: list[str] = []
+
+    def note(real: Any, path: Any, flags: int) -> int:
+        synced.append(str(path))
+        return int(real(path, flags))
+
+    disk.faults["open"] = note
+    assert make_directory(tmp_path / "a" / "b" / "c") == tmp_path / "a" / "b" / "c"
+    assert sorted(synced) == sorted(str(p) for p in (tmp_path, tmp_path / "a", tmp_path / "a" / "b"))
+    make_directory(tmp_path / "a" / "b" / "c")
+
+
+def test_file_in_the_place_of_a_folder_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StorageError, match="cannot create the folder"):
+            make_directory(path)
+
+
+# ---- all or nothing ----
+
+
+@pytest.mark.parametrize("call", ["open", "write", "fsync"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_replacement_that_fails_leaves_the_old_content_and_no_litter(
+    tmp_path: Path, disk: FaultyOs, call: str, number: int
+) -> None:
+    path = tmp_path / "session.json"
+    path.write_bytes(b"old")
+    disk.faults[call] = fails(number)
+    with pytest.raises(StorageError, match="cannot write") as caught:
+        write_atomically(path, b"new" * 100)
+    assert isinstance(caught.value, DiskFullError) == (number == errno.ENOSPC)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replacement_that_fails_half_way_leaves_the_old_content(tmp_path: Path, disk: FaultyOs) -> None:
+    path = tmp_path / "session.json"
+    path.write_bytes(b"old")
+    taken = 0
+
+    def fills_up(real: Any, fd: int, view: Any) -> int:
+        nonlocal taken
+        if taken >= 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken += 10
+        return int(real(fd, view[:10]))
+
+    disk.faults["write"] = fills_up
+    with pytest.raises(DiskFullError):
+        write_atomically(path, b"new" * 100)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replacement_is_complete_in_spite_of_short_writes(tmp_path: Path, disk: FaultyOs) -> None:
+    disk.faults["write"] = lambda real, fd, view: real(fd, view[:7])
+    path = tmp_path / "session.json"
+    write_atomically(path, b"0123456789" * 10)
+    write_atomically(path, b"new" * 100)
+    assert path.read_bytes() == b"new" * 100
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folder_in_the_place_of_the_file_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "session.json").mkdir()
+    with pytest.raises(StorageError, match="cannot write"):
+        write_atomically(tmp_path / "session.json", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["session.json"]
+
+
+def test_a_disk_that_also_refuses_the_clean_up_is_still_a_storage_error(
+    tmp_path: Path, disk: FaultyOs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    disk.faults["fsync"] = fails(errno.EIO)
+    with pytest.raises(StorageError, match=r"cannot write .*Input/output error"):
+        write_atomically(tmp_path / "session.json", b"new")
