@@ -104,9 +104,9 @@ class Service:
         self._check_room()
         config = self._rig.model_dump(mode="json")
         self._folder = session.create_session(self._root, self._rig.name, config, versions())
-        before = {
-            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+        # A closed terminal must not end a night; children inherit that.
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             self._create()
             try:
