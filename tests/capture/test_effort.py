@@ -1,0 +1,214 @@
+"""The effort ladder: cheaper when the processor is short, denser when the disk is, and no to and fro."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capture.effort import LADDER, EffortLadder, Load
+from codec.depth import CODEC_NAMES
+
+EASY = Load(fill=0.0, encode_busy=0.2, disk_busy=0.1, disk_rate=400e6, raw_rate=50e6, free_bytes=10**12)
+CPU_SHORT = replace(EASY, fill=0.5, encode_busy=1.0)
+DISK_SHORT = replace(EASY, fill=0.5, disk_busy=1.0, disk_rate=20e6)
+
+
+def run(ladder: EffortLadder, load: Load, seconds: int) -> list[str]:
+    """The reasons for the changes within so many seconds of the same load."""
+    return [reason for reason in (ladder.step(load) for _ in range(seconds)) if reason is not None]
+
+
+def at(codec: str, *, wanted: str = "lattice-lz4") -> EffortLadder:
+    ladder = EffortLadder(wanted)
+    ladder.codec = codec
+    return ladder
+
+
+def test_every_step_of_the_ladder_is_a_codec_there_is() -> None:
+    assert set(LADDER) <= set(CODEC_NAMES)
+
+
+@pytest.mark.parametrize("wanted", LADDER)
+def test_nothing_changes_while_it_is_easy(wanted: str) -> None:
+    ladder = EffortLadder(wanted)
+    assert run(ladder, EASY, 100) == []
+    assert ladder.codec == wanted
+
+
+@pytest.mark.parametrize(
+    ("codec", "load", "reason", "then"),
+    [
+        ("lattice-lz4", CPU_SHORT, "cpu", "lz4"),
+        ("lz4", CPU_SHORT, "cpu", "raw"),
+        ("raw", CPU_SHORT, None, "raw"),
+        ("lz4", DISK_SHORT, "disk", "lattice-lz4"),
+        ("raw", DISK_SHORT, "disk", "lz4"),
+        ("lattice-lz4", DISK_SHORT, None, "lattice-lz4"),
+        ("lz4", replace(CPU_SHORT, disk_rate=74e6), None, "lz4"),  # raw is 50 MB/s: too near
+        ("lz4", replace(CPU_SHORT, free_bytes=50_000_000 * 3600), None, "lz4"),  # an hour, no more
+        ("lz4", replace(CPU_SHORT, free_bytes=0), None, "lz4"),
+        ("lattice-lz4", replace(CPU_SHORT, free_bytes=0, disk_rate=0.0), "cpu", "lz4"),
+        ("lattice-lz4", replace(CPU_SHORT, fill=0.25), None, "lattice-lz4"),
+        ("lattice-lz4", replace(EASY, encode_busy=1.0), None, "lattice-lz4"),  # busy, but in time
+        ("raw", replace(EASY, free_bytes=1000), "disk", "lz4"),
+        ("raw", replace(EASY, disk_rate=60e6), "disk", "lz4"),
+    ],
+)
+def test_what_is_short_says_which_way_to_go(codec: str, load: Load, reason: str | None, then: str) -> None:
+    ladder = at(codec, wanted=codec)
+    assert ladder.step(load) == reason
+    assert ladder.codec == then
+
+
+def test_a_step_is_given_time_to_show_its_effect() -> None:
+    ladder = EffortLadder("lattice-lz4")
+    assert [ladder.step(CPU_SHORT) for _ in range(4)] == ["cpu", None, "cpu", None]
+    assert ladder.codec == "raw"
+
+
+def test_it_returns_step_by_step_when_it_has_been_easy_for_a_while() -> None:
+    ladder = EffortLadder("lattice-lz4")
+    run(ladder, CPU_SHORT, 4)
+    assert ladder.codec == "raw"
+    steps = [ladder.step(EASY) for _ in range(12)]
+    assert steps == [None] * 4 + ["easy"] + [None] * 4 + ["easy"] + [None] * 2
+    assert ladder.codec == "lattice-lz4"
+
+
+def test_one_moment_that_is_not_easy_begins_the_wait_anew() -> None:
+    ladder = EffortLadder("lattice-lz4")
+    run(ladder, CPU_SHORT, 1)
+    for _ in range(20):
+        assert run(ladder, EASY, 4) == []
+        assert run(ladder, replace(EASY, fill=0.1), 1) == []
+    assert ladder.codec == "lz4"
+
+
+def test_it_returns_from_the_denser_side_as_well() -> None:
+    ladder = EffortLadder("lz4")
+    run(ladder, DISK_SHORT, 1)
+    assert ladder.codec == "lattice-lz4"
+    assert run(ladder, EASY, 10) == ["easy"]
+    assert ladder.codec == "lz4"
+
+
+@pytest.mark.parametrize("wanted", ["lattice-rans", "near", ""])
+def test_codec_that_is_not_on_the_ladder_is_never_left(wanted: str) -> None:
+    ladder = EffortLadder(wanted)
+    for load in (CPU_SHORT, DISK_SHORT, EASY):
+        assert run(ladder, load, 50) == []
+    assert ladder.codec == wanted
+
+
+def test_uncompressed_that_was_asked_for_but_has_no_room_is_not_tried_again_and_again() -> None:
+    ladder = EffortLadder("raw")
+    no_room = replace(EASY, free_bytes=1000)
+    assert run(ladder, no_room, 600) == ["disk"]
+    assert ladder.codec == "lz4"
+    assert run(ladder, EASY, 600) == ["easy"]
+    assert ladder.codec == "raw"
+
+
+@dataclass
+class Machine:
+    """A queue, compressing threads and a disk: what each codec costs, and how the queue fills."""
+
+    cpu: dict[str, float]  # share of all threads that a codec would need to keep up
+    disk: dict[str, float]  # share of the disk's rate
+    queue_s: float = 4.0  # seconds of frames that the queue holds
+    fill: float = 0.0
+
+    def second(self, ladder: EffortLadder, demand: float = 1.0) -> str | None:
+        """One second of recording with that many times the usual frames."""
+        cpu, disk = self.cpu[ladder.codec] * demand, self.disk[ladder.codec] * demand
+        surplus = max(cpu, disk) - 1.0
+        self.fill = min(1.0, max(0.0, self.fill + surplus / max(cpu, disk) / self.queue_s))
+        return ladder.step(
+            Load(
+                fill=self.fill,
+                encode_busy=1.0 if cpu >= disk and self.fill else min(1.0, cpu),
+                disk_busy=1.0 if disk > cpu and self.fill else min(1.0, disk),
+                disk_rate=100e6,
+                raw_rate=100e6 * self.disk["raw"],
+                free_bytes=10**13,
+            )
+        )
+
+
+TEN_MINUTES = 600
+
+
+def test_processor_that_is_always_short_is_not_tried_again_every_few_seconds() -> None:
+    machine = Machine(
+        {"lattice-lz4": 1.3, "lz4": 0.5, "raw": 0.1}, {"lattice-lz4": 0.1, "lz4": 0.3, "raw": 0.6}
+    )
+    ladder = EffortLadder("lattice-lz4")
+    changes = [machine.second(ladder) for _ in range(TEN_MINUTES)]
+    assert 1 <= len([c for c in changes if c]) <= 16
+    assert ladder.codec in ("lattice-lz4", "lz4")
+
+
+def test_lack_of_both_does_not_go_to_and_fro() -> None:
+    """Dense is too dear, cheap is too large: frames are lost either way, but not in constant change."""
+    machine = Machine(
+        {"lattice-lz4": 2.0, "lz4": 0.5, "raw": 0.1}, {"lattice-lz4": 0.5, "lz4": 2.0, "raw": 4.0}
+    )
+    ladder = EffortLadder("lattice-lz4")
+    changes = [machine.second(ladder) for _ in range(TEN_MINUTES)]
+    assert 2 <= len([c for c in changes if c]) <= 20
+
+
+@pytest.mark.parametrize("half_s", [1, 3, 7, 10, 20, 30, 60, 150])
+def test_alternating_load_is_followed_without_a_change_every_few_seconds(half_s: int) -> None:
+    machine = Machine(
+        {"lattice-lz4": 0.8, "lz4": 0.3, "raw": 0.1}, {"lattice-lz4": 0.1, "lz4": 0.2, "raw": 0.5}
+    )
+    ladder = EffortLadder("lattice-lz4")
+    changes = 0
+    for second in range(TEN_MINUTES):
+        demand = 2.0 if second // half_s % 2 else 0.5
+        changes += machine.second(ladder, demand) is not None
+    assert changes <= 25
+
+
+def test_load_that_has_gone_for_good_is_followed_by_a_return_for_good() -> None:
+    machine = Machine(
+        {"lattice-lz4": 1.2, "lz4": 0.5, "raw": 0.1}, {"lattice-lz4": 0.1, "lz4": 0.3, "raw": 0.6}
+    )
+    ladder = EffortLadder("lattice-lz4")
+    for _ in range(TEN_MINUTES):
+        machine.second(ladder)
+    changes = [machine.second(ladder, 0.5) for _ in range(TEN_MINUTES)]
+    assert len([c for c in changes if c]) <= 2
+    assert ladder.codec == "lattice-lz4"
+
+
+_LOADS = st.builds(
+    Load,
+    fill=st.floats(0, 1),
+    encode_busy=st.floats(0, 1.5),
+    disk_busy=st.floats(0, 1.5),
+    disk_rate=st.floats(0, 1e10),
+    raw_rate=st.floats(0, 1e10),
+    free_bytes=st.integers(0, 10**15),
+)
+
+
+@given(wanted=st.sampled_from(LADDER), loads=st.lists(_LOADS, max_size=200))
+def test_whatever_the_load_it_goes_one_step_at_a_time_and_says_why(wanted: str, loads: list[Load]) -> None:
+    ladder = EffortLadder(wanted)
+    for load in loads:
+        before = LADDER.index(ladder.codec)
+        reason = ladder.step(load)
+        moved = LADDER.index(ladder.codec) - before
+        if reason is None:
+            assert moved == 0
+        else:
+            assert abs(moved) == 1
+            assert (reason, moved) in {("cpu", 1), ("disk", -1), ("easy", 1), ("easy", -1)}
+        if ladder.codec == "raw" and moved:
+            assert load.disk_rate > load.raw_rate
+            assert load.free_bytes > 3600 * load.raw_rate
