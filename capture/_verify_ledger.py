@@ -16,14 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from capture._verify_file import NO_FRAMES, FileCheck
-from capture.ledger import DISK_FULL, ENCODE_FAILED, LOST_AT_CAMERA, OUTAGE, STOPPED
+from capture.ledger import DISK_FULL, ENCODE_FAILED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
 from capture.recording import ESTIMATOR
 from codec.records import numbers
 from codec.records.account import DAMAGED
 
 _RANGES_TOLD = 5
-# What the writer's counters of that name stand for in the gap records.
-_COUNTED_REASONS = {"dropped": (DISK_FULL, ENCODE_FAILED, STOPPED), "outage": (OUTAGE,)}
+# What the counters in clock records stand for in the gap records.
+_COUNTED_REASONS = {
+    "dropped": (DISK_FULL, ENCODE_FAILED, STOPPED),
+    "outage": (OUTAGE,),
+    "refused": (RING_FULL,),
+    "lost": (LOST_AT_CAMERA,),
+}
+_CAPTURED_REASONS = (DISK_FULL, ENCODE_FAILED, STOPPED, RING_FULL)
 
 
 @dataclass(slots=True)
@@ -173,9 +179,7 @@ class SeriesLedger:
         self._compare_gap_counters(findings)
 
     def _tell_shortage(self, stream: int, short: int, findings: Findings) -> None:
-        explained = sum(
-            numbers.gap_count(gap) for _, _, gap in self._gaps_of(stream) if gap.get("reason") == DAMAGED
-        )
+        explained = self._gap_total(stream, (DAMAGED,))
         if short > explained:
             findings.problems.append(
                 f"{self.stream_name(stream)}: {short - explained} frames that were written "
@@ -183,18 +187,30 @@ class SeriesLedger:
             )
 
     def _compare_gap_counters(self, findings: Findings) -> None:
-        clocks = [clock for file in self._files for clock in file.clocks]
-        if not clocks:
+        """What was counted as missing against the gap records, once everything is written down."""
+        last = next((file for file in reversed(self._files) if file.clocks), None)
+        if last is None or not last.sealed:
             return
+        counters = last.clocks[-1].counters
         for key, reasons in _COUNTED_REASONS.items():
-            for stream, counted in _numbers_in(clocks[-1].counters, key):
-                gaps = [gap for _, _, gap in self._gaps_of(stream) if gap.get("reason") in reasons]
-                told = sum(numbers.gap_count(gap) for gap in gaps)
+            for stream, counted in _numbers_in(counters, key):
+                told = self._gap_total(stream, reasons)
                 if counted > told:
                     findings.problems.append(
-                        f"{self.stream_name(stream)}: the writer counted {counted} frames as {key}, "
-                        f"its gap records name {told}"
+                        f"{self.stream_name(stream)}: {counted} frames were counted as {key}, "
+                        f"the gap records name {told}"
                     )
+        for stream, captured in _numbers_in(counters, "captured"):
+            there = int((self._frames["stream"] == stream).sum())
+            known = there + self._gap_total(stream, (*_CAPTURED_REASONS, DAMAGED))
+            if captured > known:
+                findings.problems.append(
+                    f"{self.stream_name(stream)}: {captured} frames were captured, {known} are accounted for"
+                )
+
+    def _gap_total(self, stream: int, reasons: Sequence[str]) -> int:
+        gaps = [gap for _, _, gap in self._gaps_of(stream) if gap.get("reason") in reasons]
+        return sum(numbers.gap_count(gap) for gap in gaps)
 
     def _is_mesh(self, stream: int) -> bool:
         return self._described.get(stream, {}).get("pixel_format") == "mesh"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.depth import DepthCodec, codec_by_id
-from codec.errors import CodecError
+from codec.errors import CodecError, NotOurFileError
 from codec.records.layout import CODEC_F32, CODEC_JPEG, Header
 
 Array = npt.NDArray[np.generic]
@@ -21,9 +21,10 @@ _local = threading.local()
 
 
 def decode(header: Header, payload: bytes, pixel_format: str = "") -> Array:
-    """The array of a frame; a JPEG as BGR. Raises CodecError where it is not what the header declares.
+    """The array of a frame; a JPEG as BGR. With `pixel_format` it must be of that format's type, too.
 
-    With `pixel_format` the numbers must be of that format's type, too.
+    Raises CodecError where it is not what the header declares, NotOurFileError for a codec of a newer
+    version: nothing is wrong with such a frame, but this program cannot read it.
     """
     if header.codec == CODEC_JPEG:
         data = _picture(payload)
@@ -43,7 +44,10 @@ def _codec(codec_id: int) -> DepthCodec:
     """This thread's instance: codecs keep buffers and are not shared."""
     codecs: dict[int, DepthCodec] = _local.__dict__.setdefault("codecs", {})
     if codec_id not in codecs:
-        codecs[codec_id] = codec_by_id(codec_id)
+        try:
+            codecs[codec_id] = codec_by_id(codec_id)
+        except CodecError as error:
+            raise NotOurFileError(str(error)) from error
     return codecs[codec_id]
 
 

@@ -18,6 +18,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from codec.records.numbers import gap_count, gap_range
 ESTIMATOR = "estimator"
 """The back end of a "camera" whose frames an estimator made."""
 
+_EPOCH = datetime(1970, 1, 1)
 _MESH_REPEATS = 4096  # a writer that took over repeats no more than lay in its ring
 
 
@@ -186,6 +188,22 @@ class RecordedStream:
         for part in self._parts:
             yield self._files.file(part.path).entries[self._files.positions(part)]
 
+    def index_at(self, monotonic_ns: int) -> int:
+        """The last frame that had come by then; -1 for none."""
+        at = bisect_right(self._parts, monotonic_ns, key=lambda part: part.first_ns) - 1
+        if at < 0:
+            return -1
+        part = self._parts[at]
+        own = self._files.file(part.path).entries[self._files.positions(part)]["monotonic_ns"]
+        before = int(np.searchsorted(own, np.int64(monotonic_ns), side="right"))
+        return self._ends[at] - part.count + before - 1
+
+    def time_ns(self, index: int) -> int:
+        """When frame `index` came."""
+        part, place = self._where(index)
+        position = self._files.positions(part)[place]
+        return int(self._files.file(part.path).entries["monotonic_ns"][position])
+
     def monotonic_ns(self) -> npt.NDArray[np.int64]:
         """The times of all frames: eight bytes each."""
         times = [entries["monotonic_ns"].astype(np.int64) for entries in self.entries()]
@@ -278,6 +296,15 @@ class Recording:
         near = self._clocks[max(0, at - 1) : at + 1]
         monotonic, wall = min(near, key=lambda clock: abs(clock[0] - monotonic_ns))
         return wall + monotonic_ns - monotonic
+
+    def utc(self, monotonic_ns: int) -> str | None:
+        """ISO 8601 with milliseconds; None where the recording has no clock record."""
+        wall_ns = self.wall_ns(monotonic_ns)
+        try:
+            moment = None if wall_ns is None else _EPOCH + timedelta(microseconds=wall_ns // 1000)
+        except OverflowError:
+            return None
+        return None if moment is None else f"{moment.isoformat(timespec='milliseconds')}Z"
 
     def meshes(self) -> Iterator[dict[str, Any]]:
         """Every mesh frame, in order and each once; vertices and joints in millimetres.

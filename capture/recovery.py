@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from capture import session
+from capture._new_folder import make_new_folder
 from capture._segment_survey import numbered_name
 from capture.recording import ESTIMATOR, begins_with_record
 from codec import durable
 from codec.durable import AppendFile
-from codec.errors import ConfigError, FormatError, NotOurFileError, StorageError
+from codec.errors import FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader, MeshWriter
 from codec.records.account import FrameAccount
 from codec.records.reader import RecordFile
@@ -53,8 +54,7 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
     StorageError.
     """
     found = session.open_session(path)
-    _refuse_unfit_target(path, out)
-    durable.make_directory(out)
+    make_new_folder(out, source=path)
     report = RecoveryReport()
     meshes = {}
     for mesh in found.meshes:
@@ -70,16 +70,6 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
     if path.is_dir():
         _copy_session_files(path, out, report)
     return report
-
-
-def _refuse_unfit_target(path: Path, out: Path) -> None:
-    source, target = path.resolve(), out.resolve()
-    if target == source or source in target.parents:
-        raise ConfigError(f"--out {out} lies inside {path}: name a folder elsewhere")
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file: name a new folder")
-    if out.is_dir() and any(out.iterdir()):
-        raise ConfigError(f"--out {out} is not empty: name a new folder")
 
 
 def _target(folder: Path, source: Path, out: Path) -> Path:

@@ -1,11 +1,8 @@
-"""Text tables and times as the verbs print them."""
+"""Text tables and counts as the verbs print them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
@@ -19,17 +16,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
-
-
-def utc(wall_ns: int | None) -> str | None:
-    """ISO 8601 with milliseconds, in UTC; None where the time is not known."""
-    if wall_ns is None:
-        return None
-    try:
-        moment = _EPOCH + timedelta(microseconds=wall_ns // 1000)
-    except OverflowError:
-        return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def plural(count: int, word: str, words: str | None = None) -> str:

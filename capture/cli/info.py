@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from capture.cli._progress import clock, size
-from capture.cli._tables import plural, table, utc
+from capture.cli._tables import plural, table
 from capture.recording import RecordedStream, Recording
 
 HELP = "show what is in a recording"
@@ -47,7 +47,7 @@ def describe(recording: Recording) -> dict[str, Any]:
     meshes = recording.mesh_count()
     return {
         "path": str(recording.path),
-        "started": utc(recording.wall_ns(recording.first_ns)) if recording.first_ns else None,
+        "started": recording.utc(recording.first_ns) if recording.first_ns else None,
         "duration_s": round((recording.last_ns - recording.first_ns) / 1e9, 3),
         "file_bytes": recording.file_bytes,
         "streams": {name: _stream(stream) for name, stream in recording.streams.items()},

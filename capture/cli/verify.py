@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from capture.cli._progress import Progress, clock, size
-from capture.cli._tables import plural, table, utc
+from capture.cli._tables import plural, table
 from capture.recording import RecordedGap, Recording
 from capture.verification import CLEAN, DAMAGE, LOSS, Report, total_bytes, verify
 
@@ -68,7 +68,7 @@ def _facts(report: Report, recording: Recording, code: int) -> dict[str, Any]:
                 "count": gap.count,
                 "start_ns": gap.start_ns,
                 "end_ns": gap.end_ns,
-                "when": utc(recording.wall_ns(gap.start_ns)),
+                "when": recording.utc(gap.start_ns),
             }
             for gap in report.gaps
         ],
@@ -100,7 +100,7 @@ def _text(report: Report, recording: Recording) -> str:
 
 
 def _row(gap: RecordedGap, recording: Recording) -> tuple[str, ...]:
-    wall = utc(recording.wall_ns(gap.start_ns)) if gap.start_ns else None
+    wall = recording.utc(gap.start_ns) if gap.start_ns else None
     since_s = (gap.start_ns - recording.first_ns) / 1e9
     numbers = "unknown" if gap.first is None else f"{gap.first}-{gap.last}"
     return (

@@ -192,9 +192,10 @@ class Salvage:
 
     def seal(self) -> None:
         """Write index and end, wait for the disk, close. Raises DiskFullError or StorageError."""
-        index_offset = self._out.size
-        self._out.append(*pack_record(INDEX, bytes(self._index), raw_length=len(self._index)))
-        self._out.append(*pack_record(END, END_PAYLOAD.pack(index_offset, self._records, self._frames)))
+        if HEADER_BYTES + len(self._index) <= MAX_RECORD_BYTES:  # as in RecordWriter: it is optional
+            index_offset = self._out.size
+            self._out.append(*pack_record(INDEX, bytes(self._index), raw_length=len(self._index)))
+            self._out.append(*pack_record(END, END_PAYLOAD.pack(index_offset, self._records, self._frames)))
         self._out.sync()
         self.close()
 

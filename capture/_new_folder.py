@@ -1,0 +1,20 @@
+"""Where results go: a folder that is new or empty, and never inside what they are made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codec import durable
+from codec.errors import ConfigError
+
+
+def make_new_folder(out: Path, *, source: Path) -> None:
+    """Create `out`, or take it as it is where it is empty. Raises ConfigError or StorageError."""
+    target, origin = out.resolve(), source.resolve()
+    if target == origin or origin in target.parents:
+        raise ConfigError(f"--out {out} lies inside {source}: name a folder elsewhere")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file: name a new folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"--out {out} is not empty: name a new folder")
+    durable.make_directory(out)

@@ -1,0 +1,67 @@
+"""`obj` and `ply`: a file per mesh frame and person, in metres.
+
+mesh_000000.obj is the first person of the first frame, mesh_000000_person1.obj the next one; the numbers
+count the exported frames, and times.csv says which they were. Meshes with the vertices of the procedural
+body get its faces; others become clouds of points.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.body.procedural import procedural_body
+from capture.export._job import ExportJob, Workers
+from codec.errors import ConfigError
+from codec.mesh import write_obj, write_ply
+
+_WRITERS = {"obj": write_obj, "ply": write_ply}
+_NO_FACES = np.zeros((0, 3), np.int32)
+
+
+def run(job: ExportJob) -> None:
+    """Write every selected mesh. Raises ConfigError or StorageError."""
+    count = job.recording.mesh_count()
+    if not count:
+        raise ConfigError(f"{job.recording.path} has no meshes; record with an estimator that makes them")
+    done = job.begin(count)
+    write = _WRITERS[job.format_name]
+    rows: list[tuple[object, ...]] = []
+    selected = exported = 0
+    with Workers() as workers:
+        for frame in job.recording.meshes():
+            done(1)
+            at_ns = _whole(frame.get("monotonic_ns"))
+            if not _wanted(job, at_ns):
+                continue
+            selected += 1
+            if (selected - 1) % job.selection.every:
+                continue
+            people = np.asarray(frame["vertices"])
+            for person, vertices_mm in enumerate(people):
+                suffix = f"_person{person}" if person else ""
+                path = job.out / f"mesh_{exported:06d}{suffix}.{job.format_name}"
+                workers.submit(partial(write, path, vertices_mm / np.float32(1000), _faces(vertices_mm)))
+                job.files += 1
+            moment = job.moment(at_ns) if at_ns is not None else ""
+            rows.append((exported, _whole(frame.get("frame_number")), at_ns, moment, len(people)))
+            exported += 1
+    job.write_table(job.out / "times.csv", ("file", "number", "monotonic_ns", "utc", "people"), rows)
+
+
+def _whole(value: object) -> int | None:
+    return int(value) if isinstance(value, int | np.integer) else None
+
+
+def _wanted(job: ExportJob, at_ns: int | None) -> bool:
+    if at_ns is None:
+        return True  # a mesh file of another program knows no times
+    return bool(len(job.inside(np.array([at_ns], np.int64))))
+
+
+def _faces(vertices: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
+    body = procedural_body()
+    return body.faces if len(vertices) == len(body.template_vertices) else _NO_FACES
