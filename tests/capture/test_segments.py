@@ -1,4 +1,4 @@
-"""The segments of one camera: no hole between them, none touched again, and what a new writer learns there."""
+"""The segments of one camera: no hole between them, none touched again, and what a new writer learns."""
 
 from __future__ import annotations
 
