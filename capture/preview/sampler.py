@@ -28,7 +28,7 @@ from capture.wire import camera_info_from_dict
 from capture.writer import COUNTERS as WRITER_COUNTERS
 
 _RATE_WINDOW_S = 3.0
-_DISK_RATE_SHARE = 0.2  # of the newest second in the mean that the hours left are reckoned from
+_MEAN_LOOKS = 10  # over about so many looks goes the mean rate that the hours left are reckoned from
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class _Beat:
     def look(self, now_s: float, count: int) -> None:
         if not self.samples or self.samples[-1][1] != count:
             self.changed_s = now_s
+        if len(self.samples) == 1 and self.samples[0][1] == count:
+            self.samples.clear()  # it has not begun: the time until it does is no part of its rate
         self.samples.append((now_s, count))
         while len(self.samples) > 2 and now_s - self.samples[1][0] >= _RATE_WINDOW_S:
             self.samples.popleft()
@@ -82,7 +84,8 @@ class Sampler:
         self._scanned: dict[tuple[str, int], int] = {}
         self._beats: dict[tuple[str, int], _Beat] = {}
         self._started_s: float | None = None
-        self._disk_rate = 0.0
+        self._mean_rate = 0.0
+        self._looks = 0
         self._wanted_codec = ""
         self.look()
 
@@ -159,16 +162,17 @@ class Sampler:
             [],
             self._writer,
         )
-        newest = float(self._writer["disk_rate"])
-        share = _DISK_RATE_SHARE if self._disk_rate else 1.0
-        self._disk_rate += share * (newest - self._disk_rate)
+        rate = self._writer["disk_rate"]
+        self._looks = min(_MEAN_LOOKS, self._looks + 1) if rate else self._looks
+        self._mean_rate += (rate - self._mean_rate) / max(1, self._looks)
         codec, wanted = self._codec()
         return Status(
             elapsed_s=0.0 if self._started_s is None else self._clock() - self._started_s,
             cameras=tuple(self._camera_rate(name) for name in self.camera_names),
             results=self._result_rates(),
             fill=max((ring.fill for ring in self._rings.values()), default=0.0),
-            disk_rate=self._disk_rate,
+            disk_rate=rate,
+            mean_rate=self._mean_rate,
             free_bytes=self._writer["free_bytes"],
             dropped=sum(stream.dropped for stream in totals.streams.values()),
             lost=sum(stream.lost_at_camera for stream in totals.streams.values()),

@@ -40,13 +40,18 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A look at a running recording. `free_bytes` is the room above the reserve, `disk_rate` bytes/s."""
+    """A look at a running recording.
+
+    Rates in bytes a second, `disk_rate` of the last second and `mean_rate` of the last few; `free_bytes` is
+    the room above the reserve.
+    """
 
     elapsed_s: float
     cameras: tuple[Rate, ...]
     results: tuple[Rate, ...]
     fill: float
     disk_rate: float
+    mean_rate: float
     free_bytes: int
     dropped: int
     lost: int
@@ -84,9 +89,9 @@ def _fill_level(fill: float) -> Level:
 def _disk(status: Status) -> Field:
     if status.free_bytes == 0:
         return Field("disk", "full", "bad")
-    if status.disk_rate <= 0:
+    if status.mean_rate <= 0:
         return Field("disk", f"{status.free_bytes / 1e9:.1f} GB free")
-    hours = status.free_bytes / status.disk_rate / 3600
+    hours = status.free_bytes / status.mean_rate / 3600
     level: Level = "plain"
     if hours < _DISK_WARN_H:
         level = "bad" if hours < _DISK_BAD_H else "warn"

@@ -96,6 +96,29 @@ def test_rates_are_counted_and_silence_is_timed(rig: RigParts) -> None:
     assert unopened.fps == 0
 
 
+def test_the_time_before_the_first_frame_is_no_part_of_the_rate(rig: RigParts) -> None:
+    clock = Clock()
+    sampler = Sampler(rig.job, clock=clock)
+    (color, _) = sampler.channels()
+    for _ in range(25):
+        clock.now_s += 0.1
+        sampler.look()
+    for _ in range(5):
+        clock.now_s += 0.1
+        rig.pages["front"].add("captured0", 3)
+        sampler.look()
+    assert sampler.rate(color).fps == pytest.approx(30.0)
+
+
+def test_the_hours_left_follow_the_mean_and_the_rate_the_last_second(rig: RigParts) -> None:
+    sampler = Sampler(rig.job)
+    for rate in [0, 0, *([10_000_000, 30_000_000] * 10)]:
+        rig.writer["disk_rate"] = rate
+        status = sampler.status()
+    assert status.disk_rate == 30_000_000
+    assert status.mean_rate == pytest.approx(20_000_000, rel=0.1)
+
+
 def test_the_status_adds_up_what_all_counters_say(rig: RigParts) -> None:
     clock = Clock()
     sampler = Sampler(rig.job, clock=clock)

@@ -278,6 +278,7 @@ def status(**changes: Any) -> Status:
         "results": (),
         "fill": 0.03,
         "disk_rate": 18.2e6,
+        "mean_rate": 18.2e6,
         "free_bytes": 10**12,
         "dropped": 0,
         "lost": 0,
@@ -321,7 +322,7 @@ def test_trouble_is_marked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("free_bytes", "disk_rate", "value", "level"),
+    ("free_bytes", "mean_rate", "value", "level"),
     [
         (0, 18e6, "full", "bad"),
         (36 * 10**9, 20e6, "0.5 h left", "bad"),
@@ -330,8 +331,8 @@ def test_trouble_is_marked() -> None:
         (10**12, 0.0, "1000.0 GB free", "plain"),
     ],
 )
-def test_the_disk_is_told_in_hours(free_bytes: int, disk_rate: float, value: str, level: str) -> None:
-    field = said(free_bytes=free_bytes, disk_rate=disk_rate)["disk"]
+def test_the_disk_is_told_in_hours(free_bytes: int, mean_rate: float, value: str, level: str) -> None:
+    field = said(free_bytes=free_bytes, mean_rate=mean_rate)["disk"]
     assert (field.value, field.level) == (value, level)
 
 

@@ -280,7 +280,9 @@ def test_a_resized_window_is_filled_with_unstretched_tiles(
 
 
 @needs_screen
-def test_a_full_disk_costs_the_snapshot_and_nothing_else(rig: RigParts, screen: tuple[XServer, Hand]) -> None:
+def test_a_folder_that_takes_no_file_costs_the_snapshot_and_nothing_else(
+    rig: RigParts, screen: tuple[XServer, Hand]
+) -> None:
     server, hand = screen
     shutil.rmtree(rig.session)  # nothing can be written there any more
     with Running(rig) as preview:
