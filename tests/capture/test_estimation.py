@@ -1,4 +1,4 @@
-"""The estimator process: newest frames of one moment in, results out, all that is skipped or fails counted."""
+"""The estimator process: newest frames of one moment in, results out, the skipped and the failed counted."""
 
 from __future__ import annotations
 
