@@ -22,22 +22,24 @@ from codec.records import numbers
 from codec.records.account import DAMAGED
 
 _RANGES_TOLD = 5
-# What the counters in clock records stand for in the gap records.
-_COUNTED_REASONS = {
+COUNTED_REASONS = {
     "dropped": (DISK_FULL, ENCODE_FAILED, STOPPED),
     "outage": (OUTAGE,),
     "refused": (RING_FULL,),
     "lost": (LOST_AT_CAMERA,),
 }
+"""The counters in clock records, and the reasons of the gap records that they stand for."""
+
 _CAPTURED_REASONS = (DISK_FULL, ENCODE_FAILED, STOPPED, RING_FULL)
 
 
 @dataclass(slots=True)
 class Findings:
-    """What came out of a comparison."""
+    """What came out of a comparison. `meshes_lost` went with a writer that was killed, as it may happen."""
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    meshes_lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,14 @@ class StreamCount:
 
 
 class SeriesLedger:
-    """All files of one camera (or estimator), checked. `meshes` lie beside them in files of their own."""
+    """All files of one camera (or estimator), checked. `meshes` lie beside them in files of their own;
+    `meshes_closed` is false where a writer was killed before it could close one of these."""
 
-    def __init__(self, name: str, files: Sequence[FileCheck], *, meshes: int) -> None:
+    def __init__(
+        self, name: str, files: Sequence[FileCheck], *, meshes: int = 0, meshes_closed: bool = True
+    ) -> None:
         self.name = name
-        self._files, self._meshes = files, meshes
+        self._files, self._meshes, self._meshes_closed = files, meshes, meshes_closed
         self._described: dict[int, dict[str, Any]] = {}
         for file in files:
             self._described |= file.streams
@@ -119,7 +124,7 @@ class SeriesLedger:
         repeats = len(own) - len(first_places)
         if repeats:
             findings.notes.append(
-                f"{name}: {repeats} frames are there twice (a writer was killed and another took over)"
+                f"{name}: {_frames(repeats)} twice in the files (a writer was killed and another took over)"
             )
         once = own["number"][np.sort(first_places)]
         falls = np.flatnonzero(once[1:] < once[:-1])
@@ -139,18 +144,19 @@ class SeriesLedger:
             covered.append(span)
             if numbers.gap_count(gap) > numbers.total([span]):
                 findings.problems.append(f"{name}: a gap record counts {gap['count']} in {_told([span])}")
-        if self._has_holes_by_nature(stream):
+        if self._has_holes_by_nature():
             return
         silent = numbers.subtract(numbers.holes(ordered), covered)
         if silent:
-            findings.problems.append(f"{name}: frames {_told(silent)} are missing and no gap record says so")
+            findings.problems.append(f"{name}: missing without a gap record: {_told(silent)}")
         present = numbers.within(ordered, covered)
         if present:
-            findings.problems.append(f"{name}: {present} frames are there that gap records call missing")
+            findings.problems.append(f"{name}: {_frames(present)} in the files that gap records call missing")
 
-    def _has_holes_by_nature(self, stream: int) -> bool:
-        camera = self._described.get(stream, {}).get("camera")
-        return isinstance(camera, dict) and camera.get("backend") == ESTIMATOR
+    def _has_holes_by_nature(self) -> bool:
+        """Whether these are the results of an estimator."""
+        cameras = [stream.get("camera") for stream in self._described.values()]
+        return any(isinstance(camera, dict) and camera.get("backend") == ESTIMATOR for camera in cameras)
 
     # ---- the writer's counters ----
 
@@ -173,17 +179,18 @@ class SeriesLedger:
         for stream, more in sorted(surplus.items()):
             if more > 0:
                 findings.notes.append(
-                    f"{self.stream_name(stream)}: {more} frames more than the writer had counted "
+                    f"{self.stream_name(stream)}: {_frames(more)} more than the writer had counted "
                     "when it was killed"
                 )
         self._compare_gap_counters(findings)
 
     def _tell_shortage(self, stream: int, short: int, findings: Findings) -> None:
         explained = self._gap_total(stream, (DAMAGED,))
-        if short > explained:
+        if short > explained and self._is_mesh(stream) and not self._meshes_closed:
+            findings.meshes_lost += short - explained
+        elif short > explained:
             findings.problems.append(
-                f"{self.stream_name(stream)}: {short - explained} frames that were written "
-                "are no longer there"
+                f"{self.stream_name(stream)}: {_frames(short - explained)} written and no longer there"
             )
 
     def _compare_gap_counters(self, findings: Findings) -> None:
@@ -192,20 +199,21 @@ class SeriesLedger:
         if last is None or not last.sealed:
             return
         counters = last.clocks[-1].counters
-        for key, reasons in _COUNTED_REASONS.items():
+        for key, reasons in COUNTED_REASONS.items():
             for stream, counted in _numbers_in(counters, key):
                 told = self._gap_total(stream, reasons)
-                if counted > told:
+                # A recovered file accounts with the reason "damaged" for what it can no longer read.
+                if counted > told + self._gap_total(stream, (DAMAGED,)):
                     findings.problems.append(
-                        f"{self.stream_name(stream)}: {counted} frames were counted as {key}, "
-                        f"the gap records name {told}"
+                        f"{self.stream_name(stream)}: {_frames(counted)} counted as {key}, "
+                        f"{told} named in gap records"
                     )
         for stream, captured in _numbers_in(counters, "captured"):
             there = int((self._frames["stream"] == stream).sum())
             known = there + self._gap_total(stream, (*_CAPTURED_REASONS, DAMAGED))
             if captured > known:
                 findings.problems.append(
-                    f"{self.stream_name(stream)}: {captured} frames were captured, {known} are accounted for"
+                    f"{self.stream_name(stream)}: {_frames(captured)} captured, {known} accounted for"
                 )
 
     def _gap_total(self, stream: int, reasons: Sequence[str]) -> int:
@@ -231,6 +239,10 @@ def _numbers_in(counters: dict[str, Any], key: str) -> list[tuple[int, int]]:
     if not isinstance(values, list):
         return []
     return [(i, value) for i, value in enumerate(values) if type(value) is int and value > 0]
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 def _told(ranges: Sequence[numbers.Range]) -> str:

@@ -311,17 +311,23 @@ class Recording:
 
         Files that cannot be read, wholly or in part, are listed in `damage`.
         """
-        recent: deque[tuple[object, object]] = deque(maxlen=_MESH_REPEATS)
+        recent: deque[tuple[int | None, int | None]] = deque(maxlen=_MESH_REPEATS)
         for path in self.mesh_paths:
             before = frozenset(recent)
+            strange = 0
             try:
                 with MeshReader(path) as reader:
                     for frame in reader:
-                        key = (frame.get("monotonic_ns"), frame.get("frame_number"))
-                        if key[0] is None or key not in before:
+                        key = (
+                            whole_number(frame.get("monotonic_ns")),
+                            whole_number(frame.get("frame_number")),
+                        )
+                        if not is_mesh(frame):
+                            strange += 1
+                        elif key[0] is None or key not in before:
                             recent.append(key)
                             yield frame
-                    note = reader.note
+                    note = reader.note or (f"{strange} frames are no meshes" if strange else "")
             except (FormatError, StorageError) as error:
                 note = str(error)
             if note:
@@ -424,11 +430,23 @@ class _SeriesStreams:
         return list(zip(own["epoch"].tolist(), own["number"].tolist(), strict=True))
 
 
+def is_mesh(frame: dict[str, Any]) -> bool:
+    """Whether a frame of a mesh file holds points; next to damage it may hold anything."""
+    vertices = frame.get("vertices")
+    return isinstance(vertices, np.ndarray) and vertices.ndim == 3 and vertices.shape[2] == 3
+
+
+def whole_number(value: object) -> int | None:
+    """An integer out of a mesh file, or None."""
+    return int(value) if isinstance(value, int | np.integer) else None
+
+
 def begins_with_record(path: Path) -> bool:
-    """Whether a file begins with one of our records, whatever the version."""
+    """Whether a file begins with a whole record of ours, whatever the version."""
     try:
         with path.open("rb") as file:
-            return unpack_header(file.read(HEADER_BYTES)) is not None
+            header = unpack_header(file.read(HEADER_BYTES))
+        return header is not None and header.total_bytes <= path.stat().st_size
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
 

@@ -8,23 +8,33 @@ byte. Other files in the folder are left where they are.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from capture import session
 from capture._new_folder import make_new_folder
 from capture._segment_survey import numbered_name
-from capture.recording import ESTIMATOR, begins_with_record
+from capture._verify_ledger import COUNTED_REASONS
+from capture.ledger import DISK_FULL, ENCODE_FAILED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
+from capture.recording import ESTIMATOR, begins_with_record, is_mesh
 from codec import durable
 from codec.durable import AppendFile
-from codec.errors import FormatError, NotOurFileError, StorageError
+from codec.errors import CodecError, FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader, MeshWriter
 from codec.records.account import FrameAccount
 from codec.records.reader import RecordFile
 from codec.records.recovery import FileReport, Salvage
 
+# What session.json adds up, under names of our own, and the gap records that stand for it.
+_TOTALLED_REASONS = {
+    "dropped_total": (DISK_FULL, ENCODE_FAILED, STOPPED, RING_FULL),
+    "lost_total": (LOST_AT_CAMERA, OUTAGE),
+}
+_TOTAL_NAMES = {"written": "written", "dropped_total": "dropped", "lost_total": "lost_at_camera"}
 _COPY_BYTES = 1 << 20
 _PLACEHOLDERS_MAX = 1000
 
@@ -64,7 +74,8 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
     for series in found.series:
         places = _places(found.folder, series, out, alone=path.is_file())
         beside = sum(count for mesh, count in meshes.items() if mesh.parent == places[0][1].parent)
-        _Series(places, beside, report, alone=path.is_file()).recover(progress)
+        recovery = _Series(places, beside, report, alone=path.is_file())
+        recovery.recover(_totals(found.info, series.name), progress)
     if not report.records.recovered and not report.meshes:
         raise NotOurFileError(f"{path}: there is nothing in it that can be recovered")
     if path.is_dir():
@@ -77,6 +88,19 @@ def _target(folder: Path, source: Path, out: Path) -> Path:
     if target.parent != out:
         durable.make_directory(target.parent)
     return target
+
+
+def _totals(info: dict[str, Any], camera: str) -> dict[str, dict[str, int]]:
+    """Stream name -> what session.json says was written, dropped and lost in the end."""
+    totals = info.get("totals")
+    streams = totals.get("streams") if isinstance(totals, dict) else None
+    found: dict[str, dict[str, int]] = {}
+    for name, told in (streams if isinstance(streams, dict) else {}).items():
+        owner, _, stream = name.rpartition("/")
+        if owner == camera and isinstance(told, dict):
+            values = {key: told.get(own) for key, own in _TOTAL_NAMES.items()}
+            found[stream] = {key: value for key, value in values.items() if type(value) is int}
+    return found
 
 
 _Place = tuple[Path | None, Path]
@@ -103,8 +127,10 @@ class _Series:
 
     def __init__(self, places: list[_Place], meshes: int, report: RecoveryReport, *, alone: bool) -> None:
         self._places, self._report = places, report
-        self._account = FrameAccount()
+        self._account = FrameAccount({**COUNTED_REASONS, **_TOTALLED_REASONS})
         self._mesh_streams: set[int] = set()
+        self._names: dict[int, str] = {}
+        self._totals: dict[str, dict[str, int]] = {}
         self._readable = [self._survey(place, path, alone=alone) for place, (path, _) in enumerate(places)]
         for stream in self._mesh_streams:
             self._account.found_elsewhere(stream, meshes)
@@ -127,10 +153,12 @@ class _Series:
                     self._account.numbered = False
                 if stream.get("pixel_format") == "mesh":
                     self._mesh_streams.add(index)
+                self._names[index] = str(stream.get("name"))
         return True
 
-    def recover(self, progress: Progress) -> None:
-        """Write all copies. Raises StorageError."""
+    def recover(self, totals: dict[str, dict[str, int]], progress: Progress) -> None:
+        """Write all copies; `totals` is what the service counted in the end. Raises StorageError."""
+        self._totals = totals
         for place, (path, target) in enumerate(self._places):
             if path is not None and self._readable[place]:
                 with RecordFile(path) as file, Salvage(target, file) as salvage:
@@ -150,10 +178,18 @@ class _Series:
         for missing in self._account.missing(up_to=place):
             salvage.gap(missing.stream, missing.epoch, missing.as_gap())
             self._report.frames_missing += missing.last - missing.first + 1
-        for stream, gap in self._account.uncounted() if place == len(self._places) - 1 else ():
-            salvage.gap(stream, 0, gap)
-            self._report.frames_missing += gap["count"]
+        if place == len(self._places) - 1:
+            self._account.counted(self._counters(), at_ns=0, at_end=True)
+            for stream, gap in self._account.uncounted():
+                salvage.gap(stream, 0, gap)
+                self._report.frames_missing += gap["count"]
         salvage.seal()
+
+    def _counters(self) -> dict[str, list[int]]:
+        """The totals as clock records have them: a list by stream."""
+        streams = range(max(self._names, default=-1) + 1)
+        own = [self._totals.get(self._names.get(stream, ""), {}) for stream in streams]
+        return {key: [totals.get(key, 0) for totals in own] for key in ("written", *_TOTALLED_REASONS)}
 
 
 def _recover_mesh(source: Path, target: Path, report: RecoveryReport) -> int:
@@ -161,15 +197,15 @@ def _recover_mesh(source: Path, target: Path, report: RecoveryReport) -> int:
     try:
         with MeshReader(source) as reader:
             count = sum(1 for _ in reader)
-            whole, note, metadata = reader.complete and reader.closed, reader.note, reader.metadata
-            if whole:
+            note = reader.note
+            if reader.complete and reader.closed:
                 _copy(source, target)
             elif count:
-                _rewrite(reader, target, metadata)
+                count = _rewrite(reader, target)
     except (FormatError, StorageError) as error:
         if target.exists():
             raise  # the copy failed, not the source
-        count, whole, note = 0, False, str(error)
+        count, note = 0, str(error)
     if note:
         report.mesh_loss = True
         report.notes.append(f"{source}: {count} meshes saved; {note}")
@@ -177,13 +213,19 @@ def _recover_mesh(source: Path, target: Path, report: RecoveryReport) -> int:
     return count
 
 
-def _rewrite(reader: MeshReader, target: Path, metadata: object) -> None:
-    with MeshWriter(target, metadata=metadata) as writer:
+def _rewrite(reader: MeshReader, target: Path) -> int:
+    """How many frames went into the new file; what damage left of a frame does not."""
+    count = 0
+    with MeshWriter(target, metadata=reader.metadata) as writer:
         for frame in reader:
-            entries = {key: value for key, value in frame.items() if key != "rejected_people"}
-            if "rejected_people" in frame:  # the writer has that name for itself
-                entries["rejected_people_recorded"] = frame["rejected_people"]
-            writer.append(**entries)
+            entries = {str(key): value for key, value in frame.items()}
+            if "rejected_people" in entries:  # the writer has that name for itself
+                entries["rejected_people_recorded"] = entries.pop("rejected_people")
+            if is_mesh(entries):
+                with contextlib.suppress(CodecError):
+                    writer.append(**entries)
+                    count += 1
+    return count
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -23,29 +23,37 @@ from codec.errors import FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader
 from codec.records import numbers
 
-CLEAN, LOSS, DAMAGE = "clean", "loss", "damage"
+CLEAN, LOSS, UNACCOUNTED, DAMAGE = "clean", "loss", "unaccounted", "damage"
 
 
 @dataclass(slots=True)
 class Report:
-    """What was found. `gaps` are losses that the recording accounts for, `problems` those it does not."""
+    """What was found. `gaps` are losses that the recording accounts for, `problems` those it does not.
+
+    `meshes_lost` lay in the open segment of a mesh file when its writer was killed: the body parameters
+    are all there and can rebuild them.
+    """
 
     path: Path
     records: int = 0
     frames: int = 0
     meshes: int = 0
+    meshes_lost: int = 0
     bytes: int = 0
     gaps: list[RecordedGap] = field(default_factory=list)
     damage: list[BadStretch] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    ended: bool = True  # false where the recording was killed: what came last may never have been written
 
     @property
     def verdict(self) -> str:
-        """CLEAN, LOSS (all of it accounted for), or DAMAGE."""
-        if self.damage or self.problems:
+        """CLEAN, LOSS (all of it accounted for), UNACCOUNTED or DAMAGE."""
+        if self.damage:
             return DAMAGE
-        return LOSS if self.gaps else CLEAN
+        if self.problems:
+            return UNACCOUNTED
+        return LOSS if self.gaps or self.meshes_lost else CLEAN
 
 
 def total_bytes(path: Path) -> int:
@@ -69,12 +77,18 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
         for series in found.series:
             alone = path.is_file()
             files = _check_files(series, report, pool, progress, alone=alone)
-            beside = sum(n for mesh, n in meshes.items() if mesh.parent == series.segments[0].parent)
+            beside = [mesh for path, mesh in meshes.items() if path.parent == series.segments[0].parent]
             name = names[0] if alone and names else series.name  # a single file knows whose it is
-            ledger = SeriesLedger(name, files, meshes=beside)
+            ledger = SeriesLedger(
+                name,
+                files,
+                meshes=sum(mesh.count for mesh in beside),
+                meshes_closed=all(mesh.closed for mesh in beside),
+            )
             findings = ledger.compare()
             report.problems += findings.problems
             report.notes += findings.notes
+            report.meshes_lost += findings.meshes_lost
             counts |= ledger.counts()
     report.frames = sum(count.frames for count in counts.values())
     if path.is_dir() and (path / session.SESSION_FILE).exists():
@@ -104,6 +118,7 @@ def _check_files(
         report.damage += check.damage
         if not check.sealed and not check.damage:
             last = place == len(series.segments) - 1
+            report.ended &= not last
             why = "the recording" if last else "the writer"
             report.notes.append(f"{path} was never closed ({why} was killed); every record in it is whole")
     if not alone:
@@ -119,9 +134,17 @@ def _miss_segments(series: session.Series, report: Report) -> None:
         report.problems.append(f"{series.name}: {what} missing")
 
 
-def _check_meshes(paths: Sequence[Path], report: Report, progress: Callable[[int], None]) -> dict[Path, int]:
-    """Mesh file -> how many frames came out of it."""
-    counts = {}
+@dataclass(frozen=True, slots=True)
+class _MeshFile:
+    count: int
+    closed: bool
+
+
+def _check_meshes(
+    paths: Sequence[Path], report: Report, progress: Callable[[int], None]
+) -> dict[Path, _MeshFile]:
+    """How many frames came out of each file, and whether its writer could close it."""
+    found = {}
     for path in paths:
         size, count, note, closed = path.stat().st_size, 0, "", True
         try:
@@ -134,11 +157,11 @@ def _check_meshes(paths: Sequence[Path], report: Report, progress: Callable[[int
             report.damage.append(BadStretch(path, 0, size, note))
         elif not closed:
             report.notes.append(f"{path} was never closed (the writer was killed); every mesh in it is whole")
-        counts[path] = count
+        found[path] = _MeshFile(count, closed)
         report.meshes += count
         report.bytes += size
         progress(size)
-    return counts
+    return found
 
 
 def _compare_session(info: dict[str, Any], counts: dict[str, StreamCount], report: Report) -> None:
@@ -150,6 +173,7 @@ def _compare_session(info: dict[str, Any], counts: dict[str, StreamCount], repor
     totals = info.get("totals")
     if not isinstance(totals, dict):
         report.notes.append("session.json has no totals: the recording was killed before it could end")
+        report.ended = False
         return
     streams = totals.get("streams")
     for name, told in (streams if isinstance(streams, dict) else {}).items():
@@ -157,26 +181,20 @@ def _compare_session(info: dict[str, Any], counts: dict[str, StreamCount], repor
             _compare_stream(name, told, counts.get(name), report)
     meshes = totals.get("meshes")
     accounted = sum(count.damaged for count in counts.values() if count.pixel_format == "mesh")
-    if type(meshes) is int and meshes > report.meshes + accounted:
+    if type(meshes) is int and meshes > report.meshes + report.meshes_lost + accounted:
         report.problems.append(f"session.json says {meshes} meshes, the files hold {report.meshes}")
 
 
 def _compare_stream(name: str, told: dict[str, Any], there: StreamCount | None, report: Report) -> None:
     there = there or StreamCount()
-    lost = there.damaged
-    pairs = (
-        ("written", there.frames, there.frames + lost),
-        ("dropped", there.dropped, there.dropped),
-        ("lost_at_camera", there.lost_at_camera, there.lost_at_camera),
-    )
-    for key, found, explained in pairs:
-        value = told.get(key)
-        if type(value) is not int or found == value:
-            continue
-        words = f"{name}: session.json says {value} {key.replace('_', ' ')}, the files hold {found}"
-        if explained < value:
+    found = {"written": there.frames, "dropped": there.dropped, "lost_at_camera": there.lost_at_camera}
+    claims = {key: value for key in found if type(value := told.get(key)) is int}
+    short = sum(max(0, value - found[key]) for key, value in claims.items())
+    for key, value in claims.items():
+        words = f"{name}: session.json says {value} {key.replace('_', ' ')}, the files hold {found[key]}"
+        if value > found[key] and short > there.damaged:
             report.problems.append(words)
-        elif explained > value:
+        elif value != found[key]:
             report.notes.append(words)
     if told.get("written") == there.frames and not there.repeats:
         for key, size in (("raw_bytes", there.raw_bytes), ("file_bytes", there.file_bytes)):

@@ -48,7 +48,7 @@ def _text(report: RecoveryReport, out: Path) -> str:
     if report.frames_missing:
         missing = plural(report.frames_missing, "frame")
         gaps = plural(records.gaps_added, "gap record")
-        lines.append(f"missing    {missing} that had been recorded, written down in {gaps}")
+        lines.append(f"missing    {missing} that nothing accounted for, now written down in {gaps}")
     verdict = "nothing was lost" if report.lossless else "recovered WITH LOSS (see above)"
     lines.append(f"{verdict}: {out}")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import Any
 from capture.cli._progress import Progress, clock, size
 from capture.cli._tables import plural, table
 from capture.recording import RecordedGap, Recording
-from capture.verification import CLEAN, DAMAGE, LOSS, Report, total_bytes, verify
+from capture.verification import CLEAN, DAMAGE, LOSS, UNACCOUNTED, Report, total_bytes, verify
 
 HELP = "read every byte of a recording: is every frame there, and right"
 EPILOG = """examples:
@@ -25,8 +25,10 @@ exit codes: 0 clean; 3 loss or damage; 1 failed; 2 usage."""
 _WORDS = {
     CLEAN: "CLEAN: everything that was captured is there, and right",
     LOSS: "LOSS: what is there is right; what is missing is accounted for above",
+    UNACCOUNTED: "UNACCOUNTED: something is missing that the recording does not account for; see above",
     DAMAGE: "DAMAGED: see above; `nightrig recover` makes a clean copy of what is whole",
 }
+_KILLED = "CLEAN: everything in it is right, up to the moment it was killed"
 _HEADER = ("stream", "reason", "when", "numbers", "count", "lasting")
 
 
@@ -54,9 +56,11 @@ def _facts(report: Report, recording: Recording, code: int) -> dict[str, Any]:
         "path": str(report.path),
         "verdict": report.verdict,
         "exit_code": code,
+        "ended": report.ended,
         "records": report.records,
         "frames": report.frames,
         "meshes": report.meshes,
+        "meshes_lost": report.meshes_lost,
         "bytes": report.bytes,
         "gaps": [
             {
@@ -89,13 +93,17 @@ def _text(report: Report, recording: Recording) -> str:
         lines.append(f"damage: {damage.path} at byte {damage.offset}, {damage.length} bytes: {damage.what}")
     lines += [f"problem: {problem}" for problem in report.problems]
     lines += [f"note: {note}" for note in report.notes]
+    if report.meshes_lost:
+        meshes = plural(report.meshes_lost, "mesh", "meshes")
+        lines.append(f"lost: {meshes} with a writer that was killed; the body parameters are there")
     missing = sum(gap.count for gap in report.gaps)
     lines.append(
         f"{plural(report.frames, 'frame')} and {plural(report.meshes, 'mesh', 'meshes')} read, "
         f"{size(report.bytes)}; {missing} missing in {plural(len(report.gaps), 'gap')}, "
         f"{plural(len(report.damage), 'damaged place')}"
     )
-    lines.append(_WORDS[report.verdict])
+    killed = report.verdict == CLEAN and not report.ended
+    lines.append(_KILLED if killed else _WORDS[report.verdict])
     return "\n".join(lines)
 
 

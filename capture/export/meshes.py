@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from capture.body.procedural import procedural_body
 from capture.export._job import ExportJob, Workers
+from capture.recording import whole_number
 from codec.errors import ConfigError
 from codec.mesh import write_obj, write_ply
 
@@ -34,7 +35,7 @@ def run(job: ExportJob) -> None:
     with Workers() as workers:
         for frame in job.recording.meshes():
             done(1)
-            at_ns = _whole(frame.get("monotonic_ns"))
+            at_ns = whole_number(frame.get("monotonic_ns"))
             if not _wanted(job, at_ns):
                 continue
             selected += 1
@@ -47,13 +48,9 @@ def run(job: ExportJob) -> None:
                 workers.submit(partial(write, path, vertices_mm / np.float32(1000), _faces(vertices_mm)))
                 job.files += 1
             moment = job.moment(at_ns) if at_ns is not None else ""
-            rows.append((exported, _whole(frame.get("frame_number")), at_ns, moment, len(people)))
+            rows.append((exported, whole_number(frame.get("frame_number")), at_ns, moment, len(people)))
             exported += 1
     job.write_table(job.out / "times.csv", ("file", "number", "monotonic_ns", "utc", "people"), rows)
-
-
-def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, int | np.integer) else None
 
 
 def _wanted(job: ExportJob, at_ns: int | None) -> bool:

@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from capture.export._job import ExportJob, camera_of
 from capture.frames import PIXEL_FORMATS
-from capture.recording import RecordedStream
+from capture.recording import RecordedStream, whole_number
 from codec.records.layout import CLOCKS
 
 _FRAME = ("index", "number", "epoch", "device_time_s", "clock", "monotonic_ns", "utc", "bytes")
@@ -69,6 +67,6 @@ def _gaps(job: ExportJob) -> Iterator[tuple[object, ...]]:
 
 def _meshes(job: ExportJob) -> Iterator[tuple[object, ...]]:
     for index, frame in enumerate(job.recording.meshes()):
-        at_ns = frame.get("monotonic_ns")
-        moment = job.moment(int(at_ns)) if at_ns is not None else ""
-        yield index, frame.get("frame_number", ""), at_ns, moment, len(np.asarray(frame["vertices"]))
+        at_ns = whole_number(frame.get("monotonic_ns"))
+        moment = job.moment(at_ns) if at_ns is not None else ""
+        yield index, whole_number(frame.get("frame_number")), at_ns, moment, len(frame["vertices"])

@@ -6,7 +6,9 @@ nothing. Used by recovery, which turns what is missing into gap records.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,14 +85,20 @@ def _find(ordered: npt.NDArray[np.uint64], number: int) -> int | None:
 
 class FrameAccount:
     """The account of one series. `numbered`: whether a hole in the numbers is a loss; of an estimator's
-    results it is not, it only had no time for those frames."""
+    results it is not, it only had no time for those frames.
 
-    def __init__(self) -> None:
+    `counted_reasons` says which gap records stand for the counters of that name.
+    """
+
+    def __init__(self, counted_reasons: Mapping[str, Collection[str]] | None = None) -> None:
         self.numbered = True
+        self._counted_reasons = dict(counted_reasons or {})
+        self._told: Counter[tuple[int, str]] = Counter()
         self._numberings: dict[tuple[int, int], _Numbering] = {}
         self._read: Counter[int] = Counter()
+        self._elsewhere: Counter[int] = Counter()
         self._short: Counter[int] = Counter()
-        self._explained: Counter[int] = Counter()
+        self._gaps_seen: set[tuple[int, int, str]] = set()
         self._counted_ns = 0
 
     def claim(self, file: RecordFile, place: int) -> None:
@@ -104,8 +112,11 @@ class FrameAccount:
             covered = numbers.gap_range(gap)
             if covered is not None:
                 self._of(stream, epoch).accounted.append(covered)
-            if gap.get("reason") == DAMAGED:
-                self._explained[stream] += numbers.gap_count(gap)
+            # A writer that took over may have written down a gap once more.
+            once = (stream, epoch, json.dumps(gap, sort_keys=True))
+            if once not in self._gaps_seen:
+                self._gaps_seen.add(once)
+                self._told[stream, str(gap.get("reason"))] += numbers.gap_count(gap)
 
     def lose(self, stream: int, epoch: int, number: int, monotonic_ns: int, *, copies: int = 1) -> None:
         """A frame cannot be read: a claimed one, or (`copies` 0) one that was cut off behind its header."""
@@ -115,19 +126,28 @@ class FrameAccount:
         """A frame has been read."""
         self._read[stream] += 1
 
-    def counted(self, counters: object, at_ns: int) -> None:
-        """A clock record says how many frames had been written by then, among them those read so far."""
-        written = counters.get("written") if isinstance(counters, dict) else None
-        if not isinstance(written, list):
+    def counted(self, counters: object, at_ns: int, *, at_end: bool = False) -> None:
+        """What had been counted by then, stream by stream: "written" are frames, those read so far among
+        them; the other counters are frames that gap records account for. At the end, when all is read,
+        frames that are there twice count once."""
+        if not isinstance(counters, dict):
             return
-        self._counted_ns = at_ns
-        for stream, count in enumerate(written):
-            if type(count) is int:
-                self._short[stream] = max(self._short[stream], count - self._read[stream])
+        self._counted_ns = at_ns or self._counted_ns
+        short: Counter[int] = Counter()
+        for stream, written in _by_stream(counters.get("written")):
+            there = self._different(stream) if at_end else self._read[stream]
+            short[stream] += max(0, written - there)
+        for name, reasons in self._counted_reasons.items():
+            for stream, count in _by_stream(counters.get(name)):
+                told = sum(self._told[stream, reason] for reason in reasons)
+                short[stream] += max(0, count - told)
+        for stream, count in short.items():
+            self._short[stream] = max(self._short[stream], count)
 
     def found_elsewhere(self, stream: int, count: int) -> None:
         """So many frames of this stream lie in other files than these (meshes)."""
         self._read[stream] += count
+        self._elsewhere[stream] += count
 
     def missing(self, up_to: int) -> list[Missing]:
         """What nothing accounts for in the files up to that place; from now on it is accounted for."""
@@ -142,23 +162,35 @@ class FrameAccount:
                 start_ns, end_ns = _when(number, times, first, last, numbering.lost_ns)
                 found.append(Missing(stream, epoch, first, last, start_ns, end_ns))
                 numbering.accounted.append((first, last))
-                self._explained[stream] += last - first + 1
+                self._told[stream, DAMAGED] += last - first + 1
         return found
 
     def uncounted(self) -> list[tuple[int, dict[str, Any]]]:
-        """(stream, gap) for frames that the writer counted, that are in no file and whose numbers nobody
-        knows any more. To be asked last, after missing()."""
+        """(stream, gap) for frames that were counted, that neither a file nor a gap record has, and whose
+        numbers nobody knows any more. To be asked last, after missing()."""
         gaps = []
         for stream, short in sorted(self._short.items()):
-            count = short - self._explained[stream]
+            count = short - self._told[stream, DAMAGED]
             if count > 0:
                 gap: dict[str, Any] = {"reason": DAMAGED, "first": None, "last": None, "count": count}
                 gap |= {"start_ns": self._counted_ns, "end_ns": self._counted_ns, "estimated": True}
                 gaps.append((stream, gap))
         return gaps
 
+    def _different(self, stream: int) -> int:
+        """How many frames of the stream there are, here or elsewhere, each counted once."""
+        own = [numbering for (number, _), numbering in self._numberings.items() if number == stream]
+        return self._elsewhere[stream] + sum(len(numbering.present()[0]) for numbering in own)
+
     def _of(self, stream: int, epoch: int) -> _Numbering:
         return self._numberings.setdefault((stream, epoch), _Numbering())
+
+
+def _by_stream(values: object) -> list[tuple[int, int]]:
+    """(stream, value) of a counter; older files may not have it."""
+    if not isinstance(values, list):
+        return []
+    return [(stream, value) for stream, value in enumerate(values) if type(value) is int]
 
 
 def _when(

@@ -159,6 +159,7 @@ class SessionMaker:
         written: Counter[int] = Counter(extra or {})
         sizes: Counter[int] = Counter()
         raw: Counter[int] = Counter()
+        missing: Counter[tuple[int, str]] = Counter()
         streams_per_frame = len(info.streams)
         size = per_segment * streams_per_frame
         batches = [plan[i : i + size] for i in range(0, len(plan), size)] or [[]]
@@ -166,7 +167,7 @@ class SessionMaker:
             path = files.segment_path(folder, number, prefix=prefix)
             writer = RecordWriter(path, info={"camera": name, "segment": number})
             describe(writer, info)
-            clock(writer, written, info)
+            clock(writer, written, Counter(), info)
             for frame in batch:
                 record = pack(info.streams[frame.stream], frame)
                 sizes[frame.stream] += writer.append(record)
@@ -175,7 +176,8 @@ class SessionMaker:
             if number == len(batches) - 1:
                 for stream, epoch, gap in gaps:
                     writer.gap(stream, gap.as_dict(), epoch=epoch)
-            clock(writer, written, info)
+                    missing[stream, gap.reason] += gap.count
+            clock(writer, written, missing, info)
             if sealed or number < len(batches) - 1:
                 writer.seal()
             writer.close()
@@ -211,9 +213,17 @@ def describe(writer: RecordWriter, info: CameraInfo) -> None:
         writer.stream(index, {**stream, "camera": value}, epoch=1)
 
 
-def clock(writer: RecordWriter, written: Counter[int], info: CameraInfo) -> None:
-    """A clock record at the moment the session began."""
-    counters = {"written": [written[i] for i in range(max(2, len(info.streams)))]}
+def clock(
+    writer: RecordWriter, written: Counter[int], missing: Counter[tuple[int, str]], info: CameraInfo
+) -> None:
+    """A clock record, with the counters as they are and the clocks as they were when the session began."""
+    streams = range(max(2, len(info.streams)))
+    counters = {"written": [written[i] for i in streams], "dropped": [0 for _ in streams]}
+    counters["outage"] = [missing[i, OUTAGE] for i in streams]
+    if info.backend != "estimator":
+        counters["refused"] = [missing[i, RING_FULL] for i in streams]
+        counters["lost"] = [missing[i, LOST_AT_CAMERA] for i in streams]
+        counters["captured"] = [written[i] + missing[i, RING_FULL] for i in streams]
     value = {"wall_ns": WALL_NS, "boot_id": "boot", "counters": counters}
     writer.append(pack_json(CLOCK, value, monotonic_ns=START_NS))
 

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from capture import session as files
 from capture.cli import main
 from capture.recording import Recording
-from codec.records import RecordWriter
+from codec.records import RecordFile, RecordWriter
+from codec.records.layout import GAP
 from tests.capture.make_session import (
     SessionMaker,
     cut,
@@ -221,3 +223,58 @@ def test_what_cannot_be_recovered_is_one_clear_line(
     error = capsys.readouterr().err
     assert "not a nightrig recording" in error
     assert "update nightrig" in error
+
+
+def test_ledger_whose_records_are_damaged_is_restored_from_the_counters(
+    maker: SessionMaker, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = maker.camera("front", frames=8, color=False, dropped=[7], second_epoch=3) / "000.nrig"
+    maker.finish()
+    with RecordFile(path) as file:
+        places = [int(file.entries["offset"][i]) for i in file.of_kind(GAP)]
+    for place in places:
+        flip(path, place + 70)
+    assert main(["recover", str(maker.folder), "--out", str(out)]) == 3
+    assert ledger(out, capsys) == (3, [("front/depth", None, None, 61)])
+
+
+def test_camera_whose_last_files_are_gone_is_reckoned_from_session_json(
+    maker: SessionMaker, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = maker.camera("front", frames=9, per_segment=4, color=False)
+    maker.finish()
+    (folder / "001.nrig").unlink()
+    (folder / "002.nrig").unlink()
+    assert main(["recover", str(maker.folder), "--out", str(out)]) == 3
+    assert ledger(out, capsys) == (3, [("front/depth", None, None, 5)])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_broken_no_verb_breaks_and_the_copy_verifies(
+    maker: SessionMaker, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int
+) -> None:
+    maker.camera("front", frames=8, per_segment=3, lost=[4], second_epoch=3, infrared=True)
+    maker.estimator()
+    maker.finish()
+    random = np.random.default_rng(seed)
+    files = sorted(p for p in maker.folder.rglob("*") if p.suffix in (".nrig", ".xz"))
+    for path in random.choice(np.array(files, dtype=object), 3):
+        content = bytearray(path.read_bytes())
+        at, length = int(random.integers(len(content))), int(random.integers(1, 600))
+        how = random.integers(4)
+        if how == 0:
+            del content[at:]
+        elif how == 1:
+            del content[at : at + length]
+        elif how == 2:
+            content[at : at + length] = random.bytes(length)
+        else:
+            content += content[at : at + length]
+        path.write_bytes(content)
+    assert main(["info", str(maker.folder)]) == 0
+    assert main(["verify", str(maker.folder)]) in (0, 3)
+    assert main(["export", str(maker.folder), "--format", "png", "--out", str(tmp_path / "png")]) in (0, 3)
+    assert main(["recover", str(maker.folder), "--out", str(out)]) in (0, 3)
+    ledger(out, capsys)
+    assert main(["recover", str(out), "--out", str(tmp_path / "again")]) == 0
+    assert contents(out) == contents(tmp_path / "again")

@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from capture import session as files
 from capture.cli import main
 from capture.cli._progress import Progress
 from codec import DepthGap, DepthWriter
+from codec.mesh import MeshWriter
 from codec.records import RecordFile
 from tests.capture.make_session import (
     HEIGHT,
@@ -79,6 +81,9 @@ def test_killed_recording_that_is_whole_is_clean_with_a_note(
     assert code == 0
     assert any("never closed" in note for note in facts["notes"])
     assert any("no totals" in note for note in facts["notes"])
+    assert facts["ended"] is False
+    main(["verify", str(maker.folder)])
+    assert "up to the moment it was killed" in capsys.readouterr().out
 
 
 def test_torn_tail_is_damage(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,11 +122,11 @@ def test_hole_without_a_gap_record_is_a_problem(
     folder = maker.camera("front", frames=9, per_segment=3)
     (folder / "001.nrig").unlink()
     code, facts = verified(maker.finish(), capsys)
-    assert (code, facts["verdict"]) == (3, "damage")
+    assert (code, facts["verdict"]) == (3, "unaccounted")
     text = "\n".join(facts["problems"])
     assert "segment 001 is missing" in text
-    assert "front/depth: frames 3-5 are missing and no gap record says so" in text
-    assert "3 frames that were written are no longer there" in text
+    assert "front/depth: missing without a gap record: 3-5" in text
+    assert "front/depth: 3 frames written and no longer there" in text
 
 
 def test_gap_record_for_frames_that_are_there_is_a_problem(
@@ -133,7 +138,7 @@ def test_gap_record_for_frames_that_are_there_is_a_problem(
         writer.gap(DepthGap("camera", 2, 3, 2, 0, 0))
     code, facts = verified(tmp_path / "a.nrig", capsys)
     assert code == 3
-    assert facts["problems"] == ["a/depth: 1 frames are there that gap records call missing"]
+    assert facts["problems"] == ["a/depth: 1 frame in the files that gap records call missing"]
 
 
 def test_estimators_may_skip_frames(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,3 +220,23 @@ def test_progress_bar_shows_on_a_terminal_only_and_leaves_nothing_behind(
     assert "50 %" in last[-3]
     assert "1 MB of 2 MB" in last[-3]
     assert last[-2].strip() == last[-1] == ""
+
+
+def test_meshes_that_went_with_a_killed_writer_are_loss_not_damage(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = maker.estimator(frames=6, meshes=6)
+    path = folder / "mesh-000.xz"
+    path.unlink()
+    writer = MeshWriter(path)
+    for number in range(4):
+        writer.append(vertices=np.zeros((1, 3, 3), np.float32), frame_number=number, monotonic_ns=number)
+    writer.flush()
+    killed = path.read_bytes()
+    writer.close()
+    path.write_bytes(killed)
+    code, facts = verified(maker.finish(), capsys)
+    assert (code, facts["verdict"], facts["meshes"], facts["meshes_lost"]) == (3, "loss", 4, 2)
+    assert facts["problems"] == facts["damage"] == []
+    main(["verify", str(maker.folder)])
+    assert "lost: 2 meshes" in capsys.readouterr().out
