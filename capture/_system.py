@@ -44,13 +44,14 @@ LIBRARIES = (
     Library("libgthread-2.0.so.0", "libglib2.0-0", "OpenCV"),
     Library("libX11.so.6", "libx11-6", "preview windows"),
     Library("libXext.so.6", "libxext6", "preview windows"),
+    Library("libX11-xcb.so.1", "libx11-xcb1", "preview windows"),
     Library("libSM.so.6", "libsm6", "preview windows"),
     Library("libICE.so.6", "libice6", "preview windows"),
     Library("libusb-1.0.so.0", "libusb-1.0-0", REALSENSE_PURPOSE),
 )
 
 # Packages that bring others of the table along, so that the line we print stays short.
-_BRINGS = {"libgl1": ("libxcb1", "libx11-6", "libxext6"), "libsm6": ("libice6",)}
+_BRINGS = {"libgl1": ("libxcb1", "libx11-6", "libxext6", "libx11-xcb1"), "libsm6": ("libice6",)}
 
 # machine -> Python -> oldest glibc with which that wheel of pyrealsense2 2.57 to 2.59 really loads. The
 # wheels are tagged manylinux2014 throughout: pip installs the aarch64 one for 3.12 on Debian 12, too,
