@@ -17,7 +17,7 @@ import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
@@ -27,15 +27,16 @@ import numpy as np
 import numpy.typing as npt
 
 from capture import session
-from capture._segment_survey import Key, OpenFiles, Part, SegmentSurvey, assumed_stream, survey
+from capture._recorded_series import RecordedGap, SeriesStreams
+from capture._segment_survey import OpenFiles, Part, SegmentSurvey, survey
 from capture.decoding import Array, decode
 from capture.frames import CameraInfo, StreamInfo
-from capture.wire import stream_info_from_dict
 from codec.errors import CodecError, DamagedError, FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader
 from codec.records import Record
 from codec.records.layout import CLOCKS, HEADER_BYTES, unpack_header
-from codec.records.numbers import gap_count, gap_range
+
+__all__ = ["ESTIMATOR", "RecordedFrame", "RecordedGap", "RecordedStream", "Recording", "RecordingDamage"]
 
 ESTIMATOR = "estimator"
 """The back end of a "camera" whose frames an estimator made."""
@@ -58,20 +59,6 @@ class RecordedFrame:
     meta: dict[str, Any]
     payload: bytes
     codec: int
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedGap:
-    """Missing frames of a stream; first and last are None where only an estimate of their count is known."""
-
-    stream: str
-    epoch: int
-    reason: str
-    first: int | None
-    last: int | None
-    count: int
-    start_ns: int
-    end_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +239,7 @@ class Recording:
         name = series.name
         if alone and surveys:
             name = str(surveys[0].info.get("camera") or series.name)
-        for stream in _SeriesStreams(surveys, self._files).streams(name):
+        for stream in SeriesStreams(surveys, self._files).streams(name):
             self.streams[stream.name] = RecordedStream(
                 stream.name, stream.info, stream.camera, stream.parts, stream.gaps, self._files, self.damage
             )
@@ -359,77 +346,6 @@ class Recording:
         self.close()
 
 
-@dataclass(slots=True)
-class _Stream:
-    name: str
-    info: StreamInfo
-    camera: CameraInfo
-    parts: list[Part]
-    gaps: list[RecordedGap]
-
-
-class _SeriesStreams:
-    """Puts the segments of one camera together, stream by stream."""
-
-    def __init__(self, surveys: list[SegmentSurvey], files: OpenFiles) -> None:
-        self._surveys, self._files = surveys, files
-
-    def streams(self, series: str) -> list[_Stream]:
-        found: dict[str, _Stream] = {}
-        known: dict[int, dict[str, Any]] = {}
-        for segment in self._surveys:  # what a damaged segment does not say another one does
-            known = {**segment.streams, **known}
-        for segment in self._surveys:
-            known = {**known, **segment.streams}
-            for index in sorted({*segment.streams, *segment.parts}):
-                part = segment.parts.get(index)
-                described = known.get(index) or (assumed_stream(part) if part else {})
-                stream = self._join(found, series, described, index)
-                if part is not None:
-                    stream.parts.append(self._without_repeats(part, stream.parts))
-                stream.gaps += [_gap(stream.name, e, gap) for s, e, gap in segment.gaps if s == index]
-        return list(found.values())
-
-    @staticmethod
-    def _join(found: dict[str, _Stream], series: str, described: dict[str, Any], index: int) -> _Stream:
-        try:
-            info = stream_info_from_dict(described)
-        except (KeyError, TypeError, ValueError):
-            info = StreamInfo(f"stream{index}", "z16", 0, 0, 0.0)
-        camera = _camera(series, described.get("camera"))
-        stream = found.setdefault(info.name, _Stream(f"{series}/{info.name}", info, camera, [], []))
-        stream.info, stream.camera = info, camera
-        return stream
-
-    def _without_repeats(self, part: Part, earlier: list[Part]) -> Part:
-        overlapping = [p for p in earlier if p.count and p.highest >= part.lowest]
-        if part.rising and not overlapping:
-            return part
-        seen = {key for other in overlapping for key in self._keys(other)}
-        kept = []
-        for place, key in enumerate(self._keys(part)):
-            if key not in seen:
-                seen.add(key)
-                kept.append(place)
-        if len(kept) == part.count:
-            return part
-        own = self._files.file(part.path).entries[self._files.positions(part)[kept]]
-        self._files.close()  # what it remembers of this part is out of date
-        return replace(
-            part,
-            kept=tuple(kept),
-            count=len(kept),
-            raw_bytes=int(own["raw_length"].sum(dtype=np.int64)),
-            file_bytes=int(own["length"].sum(dtype=np.int64)),
-            first_ns=int(own["monotonic_ns"][0]) if kept else 0,
-            last_ns=int(own["monotonic_ns"][-1]) if kept else 0,
-        )
-
-    def _keys(self, part: Part) -> list[Key]:
-        own = self._files.file(part.path).entries[self._files.positions(part)]
-        return list(zip(own["epoch"].tolist(), own["number"].tolist(), strict=True))
-
-
 def is_mesh(frame: dict[str, Any]) -> bool:
     """Whether a frame of a mesh file holds points; next to damage it may hold anything."""
     vertices = frame.get("vertices")
@@ -449,32 +365,6 @@ def begins_with_record(path: Path) -> bool:
         return header is not None and header.total_bytes <= path.stat().st_size
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _camera(series: str, value: object) -> CameraInfo:
-    """The camera as its stream records describe it; what a newer version adds is passed over."""
-    known = value if isinstance(value, dict) else {}
-    fields = {key: known[key] for key in CameraInfo.__dataclass_fields__ if key in known}
-    matrix = fields.pop("world_from_camera", None)
-    if matrix is not None:
-        matrix = tuple(tuple(row) for row in matrix)
-    plain = {"backend": "", "model": "", **fields, "name": series, "streams": ()}
-    return CameraInfo(**plain, world_from_camera=matrix)
-
-
-def _gap(stream: str, epoch: int, gap: dict[str, Any]) -> RecordedGap:
-    covered = gap_range(gap)
-    start_ns, end_ns = gap.get("start_ns"), gap.get("end_ns")
-    return RecordedGap(
-        stream=stream,
-        epoch=epoch,
-        reason=str(gap.get("reason")),
-        first=covered[0] if covered else None,
-        last=covered[1] if covered else None,
-        count=gap_count(gap),
-        start_ns=start_ns if type(start_ns) is int else 0,
-        end_ns=end_ns if type(end_ns) is int else 0,
-    )
 
 
 def _meta(data: bytes) -> dict[str, Any]:
