@@ -25,8 +25,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Control words (u64) at the head of the mapping: the first two are the producer's, the others the consumer's.
-_PUBLISHED, _HEAD, _RELEASED, _TAIL = range(4)
+# Control words (u64) at the head of the mapping: these two and _FLOOR are the producer's, the others the
+# consumer's. Nothing before _FLOOR is in use: there the producer found the ring empty.
+_PUBLISHED, _HEAD, _RELEASED, _TAIL, _FLOOR = range(5)
+# An empty ring begins again at the front of its arena after this many bytes: what is used stays in caches,
+# and memory that is never needed is never taken. Observers find what was pushed within this.
+_LAP_BYTES = 16 << 20
 _CONTROL_BYTES = mmap.PAGESIZE
 _ENTRY = struct.Struct("<QQIIBBBBIIHBxQdq")
 _ENTRY_BYTES = 64
@@ -131,6 +135,8 @@ class FrameRing:
         published = words[_PUBLISHED]
         stamp = (number, float("nan") if device_time_s is None else device_time_s, monotonic_ns)
         entry = _entry_bytes((published + 1, start, epoch, len(meta), kind, stream, clock), array, stamp)
+        if not self.queued:
+            words[_FLOOR] = start
         words[_HEAD] = start + need  # before the copy, so that observers see their frame being overwritten
         self._fence()
         self._copy_in(start % self.spec.arena_bytes, array, meta)
@@ -149,11 +155,12 @@ class FrameRing:
                 f"a frame of {need} bytes needs a ring of {2 * need}, not {arena_bytes}: raise queue_mb"
             )
         head, queued = words[_HEAD], self.queued
+        place = head % arena_bytes
+        begin_again = not queued and place >= _LAP_BYTES
+        start = head + arena_bytes - place if begin_again or place + need > arena_bytes else head
         # Nothing queued, nothing occupied: a producer killed within a push, or a consumer within a release,
         # leaves positions behind that nobody would ever give back.
-        tail = words[_TAIL] if queued else head
-        place = head % arena_bytes
-        start = head if place + need <= arena_bytes else head + arena_bytes - place
+        tail = self._tail if queued else start
         if start + need - tail > arena_bytes or queued >= self.spec.entry_count:
             return None
         return int(start)
@@ -185,10 +192,15 @@ class FrameRing:
     # ---- both ends ----
 
     @property
+    def _tail(self) -> int:
+        """Where what is queued begins."""
+        return max(self._words[_TAIL], self._words[_FLOOR])
+
+    @property
     def fill(self) -> float:
         """How full the ring is, 0 to 1, by bytes or by entries, whichever is nearer to full."""
         queued = self.queued
-        by_bytes = (self._words[_HEAD] - self._words[_TAIL]) / self.spec.arena_bytes if queued else 0.0
+        by_bytes = (self._words[_HEAD] - self._tail) / self.spec.arena_bytes if queued else 0.0
         return float(min(1.0, max(by_bytes, queued / self.spec.entry_count, 0.0)))
 
     @property
@@ -207,9 +219,9 @@ class FrameRing:
         """The next entry, as views that stay valid until it is released; None where there is none."""
         if self._taken >= self._visible:
             self._visible = int(self._words[_PUBLISHED])
-            self._fence()
             if self._taken >= self._visible:
                 return None
+            self._fence()
         frame = self._entry(self._taken, copy=False)
         self._taken += 1
         return frame

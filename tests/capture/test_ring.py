@@ -662,3 +662,46 @@ def test_spec_survives_the_way_to_a_child() -> None:
     assert spec.fds == (3, 4, 5, 6, 7)
     assert ring_module._ENTRY.size == ring_module._ENTRY_BYTES
     assert frame_of(7)[0].shape[0] == 1
+
+
+def test_an_empty_ring_begins_again_after_a_lap_so_that_memory_never_needed_is_never_taken() -> None:
+    ring = FrameRing.create(64 << 20)
+    frame = np.zeros(1 << 20, np.uint8)
+    starts = set()
+    for number in range(100):
+        frame[:] = number
+        assert ring.push(frame, number=number)
+        taken = ring.take()
+        assert taken is not None
+        assert taken.number == number
+        assert (taken.data == number).all()
+        starts.add(int(taken.data.__array_interface__["data"][0]))
+        newest = ring.newest(0)
+        assert newest is not None
+        assert (newest.data == number).all()
+        ring.release(taken)
+        assert ring.fill == 0.0
+    assert max(starts) - min(starts) <= 17 << 20
+    ring.close()
+
+
+def test_a_ring_that_began_again_still_holds_all_it_promises() -> None:
+    ring = FrameRing.create(64 << 20)
+    frame = np.zeros(1 << 20, np.uint8)
+    for number in range(17):  # past the lap, with nothing queued
+        assert ring.push(frame, number=number)
+        taken = ring.take()
+        assert taken is not None
+        ring.release(taken)
+    pushed = 0
+    while ring.push(frame, number=100 + pushed):
+        pushed += 1
+    assert pushed == 64
+    assert ring.fill == 1.0
+    for number in range(pushed):
+        taken = ring.take()
+        assert taken is not None
+        assert taken.number == 100 + number
+        ring.release(taken)
+    assert ring.take() is None
+    ring.close()
