@@ -98,7 +98,9 @@ def _kill_at(tmp_path: Path, delay_s: float) -> tuple[int, int]:
 
 
 @pytest.mark.timeout(300)
-def test_kill_9_of_the_group_loses_nothing_older_than_250_ms_and_returns_nothing_wrong(tmp_path: Path) -> None:
+def test_kill_9_of_the_group_loses_nothing_older_than_250_ms_and_returns_nothing_wrong(
+    tmp_path: Path,
+) -> None:
     moments = random.Random(8117)
     promised = lost = 0
     for attempt in range(20):
