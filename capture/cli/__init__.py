@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
+from typing import NoReturn
 
 from capture._system import explain_import_error
 from codec.errors import ConfigError, NightrigError
@@ -28,12 +29,17 @@ _EPILOG = """examples:
 `nightrig VERB --help` explains each verb. Exit codes: 0 done, 1 failed, 2 usage, 3 done with loss."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as everything else here does; the usage is one `--help` away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"nightrig: {message}; see `{self.prog} --help`\n")
+
+
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """The parser. With `verb` only that verb's module is imported: the others' imports cost time."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        "nightrig", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw
-    )
+    parser = _Parser("nightrig", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
     parser.add_argument("--version", action="version", version=f"nightrig {_version()}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name in (verb,) if verb in _VERBS else _VERBS:

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.duration is not None and not args.duration > 0:
-        raise ConfigError(f"--duration {args.duration}: must be above 0 seconds")
+        raise ConfigError(f"--duration {args.duration:g}: must be above 0 seconds")
     rig = load_rig(args.config).rig
     teller = _Teller()
     outcome = Service(
