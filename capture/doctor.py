@@ -18,9 +18,9 @@ from capture.config import (
     PlaybackCamera,
     RealSenseCamera,
     Rig,
-    SimulatedCamera,
     Stream,
 )
+from capture.sources._cv_address import parse_address
 from capture.usb import Controller, controllers, is_pi_4
 
 _MB = 1e6
@@ -68,6 +68,7 @@ class Report:
     """All that doctor found."""
 
     streams: list[StreamDemand] = field(default_factory=list)
+    disk_folder: str = ""
     gb_per_hour: float = 0.0
     hours_left: float | None = None
     disk_free_gb: float = 0.0
@@ -92,13 +93,20 @@ class Report:
 
 def examine(rig: Rig, root: Path) -> Report:
     """Reckon and measure. Takes about five seconds. Raises StorageError where `root` cannot be written."""
+    folder = _existing(root)
+    disk_write_mb_s = trials.disk_write(folder)
     depth = trials.depth_codec(rig.record.codec)
     jpeg_ns = trials.jpeg_encode(rig.record.jpeg_quality)
-    report = Report(depth_ns_per_pixel=depth.ns_per_pixel, depth_ratio=depth.ratio)
+    report = Report(
+        disk_folder=str(folder),
+        disk_write_mb_s=disk_write_mb_s,
+        depth_ns_per_pixel=depth.ns_per_pixel,
+        depth_ratio=depth.ratio,
+    )
     for camera in rig.cameras:
         for kind, stream in _streams(camera):
             report.streams.append(_demand(camera, kind, stream, depth, jpeg_ns))
-    _reckon_disk(report, root)
+    _reckon_disk(report, rig, root)
     _reckon_cpu(report, rig)
     _reckon_memory(report, rig)
     _reckon_usb(report, rig)
@@ -131,8 +139,9 @@ def _demand(camera: Any, name: str, stream: Stream, depth: trials.CodecTrial, jp
         cpu = 0.0 if passthrough else pixels_s * jpeg_ns / 1e9
     else:
         disk, cpu = raw / _INFRARED_RATIO, pixels_s * depth.ns_per_pixel / 1e9
-    over_usb = isinstance(camera, (RealSenseCamera, SimulatedCamera)) or passthrough
-    usb = (disk if passthrough else raw) if over_usb and not isinstance(camera, SimulatedCamera) else 0.0
+    webcam = isinstance(camera, OpenCVCamera) and parse_address(str(camera.device)).kind == "webcam"
+    over_usb = isinstance(camera, RealSenseCamera) or webcam
+    usb = (disk if passthrough else raw) if over_usb else 0.0
     return StreamDemand(
         name=f"{camera.name}/{name}",
         size=f"{width}x{height}",
@@ -145,15 +154,30 @@ def _demand(camera: Any, name: str, stream: Stream, depth: trials.CodecTrial, jp
     )
 
 
-def _reckon_disk(report: Report, root: Path) -> None:
-    existing = root.absolute()
-    while not existing.exists():
-        existing = existing.parent
+def _existing(root: Path) -> Path:
+    """`root`, or the nearest folder above it that is there."""
+    folder = root.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _reckon_disk(report: Report, rig: Rig, root: Path) -> None:
+    """Against the rig's own duration; without one, an hour is the least that makes sense."""
+    existing = Path(report.disk_folder)
+    if existing not in (root.absolute(), root.absolute().parent):
+        report.findings.append(
+            Finding(
+                False,
+                f"{root.absolute().parent} does not exist: measured is {existing}, and recording would go there",
+                "mount the disk first, or choose another record.root",
+            )
+        )
     needed = sum(stream.disk_mb_s for stream in report.streams)
     report.gb_per_hour = needed * 3600 * _MB / _GB
     report.disk_free_gb = shutil.disk_usage(existing).free / _GB
-    report.hours_left = report.disk_free_gb / report.gb_per_hour if report.gb_per_hour else None
-    report.disk_write_mb_s = trials.disk_write(existing)
+    usable_gb = max(0.0, report.disk_free_gb - rig.record.reserve_mb * (1 << 20) / _GB)
+    report.hours_left = usable_gb / report.gb_per_hour if report.gb_per_hour else None
     if needed > _DISK_SHARE * report.disk_write_mb_s:
         report.findings.append(
             Finding(
@@ -162,11 +186,13 @@ def _reckon_disk(report: Report, root: Path) -> None:
                 "put record.root on a USB 3 SSD or NVMe, or lower size or fps",
             )
         )
-    if report.hours_left is not None and report.hours_left < 1.0:
+    wanted_h = 1.0 if rig.duration_s is None else rig.duration_s / 3600
+    if report.hours_left is not None and report.hours_left < wanted_h:
+        asked = "" if rig.duration_s is None else f" and the rig records for {60 * wanted_h:.0f}"
         report.findings.append(
             Finding(
                 True,
-                f"the disk is full after {60 * report.hours_left:.0f} minutes",
+                f"the disk is full after {60 * report.hours_left:.0f} minutes{asked}",
                 "make room or choose another record.root",
             )
         )

@@ -91,7 +91,7 @@ def _print_report(report: Report) -> None:
     hours = "" if report.hours_left is None else f", full after {report.hours_left:.1f} h"
     print(
         f"\ndisk    {report.gb_per_hour:.1f} GB/h; {report.disk_free_gb:.0f} GB free{hours};"
-        f" writes {report.disk_write_mb_s:.0f} MB/s synced"
+        f" {report.disk_folder} takes {report.disk_write_mb_s:.0f} MB/s synced"
     )
     print(
         f"cpu     {report.cpu_cores:.2f} of {report.cpu_available} cores; depth codec"

@@ -94,6 +94,50 @@ def test_a_disk_that_is_full_within_the_hour_does_not_fit(
     assert any("full after" in finding.what for finding in report.findings)
 
 
+def test_the_disk_is_held_against_the_duration_of_the_rig_and_its_reserve(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One 640x480 camera at 30 fps is 11.06 GB an hour; 34.25 GB with the reserve of 1 GiB last three hours.
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=34_250_000_000))
+    for duration_s, fits in ((2.9 * 3600, True), (3.1 * 3600, False), (60, True)):
+        rig = load_rig(str(_rig(tmp_path, 1, 640, 480, head=f"duration_s = {duration_s}\n"))).rig
+        report = doctor.examine(rig, tmp_path)
+        assert report.hours_left == pytest.approx(3.0, abs=0.01)
+        assert report.fits is fits
+    assert not doctor.examine(
+        load_rig(str(_rig(tmp_path, 1, 640, 480, head="duration_s = 36000\n"))).rig, tmp_path
+    ).fits
+
+
+def test_a_disk_that_is_not_mounted_is_named_before_a_night_goes_to_another(
+    quick: None, tmp_path: Path
+) -> None:
+    rig = load_rig(str(_rig(tmp_path, 1, 640, 480))).rig
+    report = doctor.examine(rig, tmp_path / "ssd" / "recordings")
+    assert report.disk_folder == str(tmp_path)
+    assert any(f"{tmp_path}/ssd does not exist" in finding.what for finding in report.findings)
+    assert doctor.examine(rig, tmp_path / "recordings").findings == []
+
+
+def test_only_what_hangs_on_usb_counts_there(quick: None, tmp_path: Path) -> None:
+    path = tmp_path / "rig.toml"
+    path.write_text(
+        "".join(
+            f'[[cameras]]\nname="c{index}"\nsource="opencv"\ndevice="{device}"\npassthrough={passthrough}\n'
+            for index, (device, passthrough) in enumerate(
+                [
+                    ("0", "true"),
+                    ("/dev/v4l/by-id/usb-x", "false"),
+                    ("http://127.0.0.1/x", "true"),
+                    ("night.mp4", "true"),
+                ]
+            )
+        )
+    )
+    report = doctor.examine(load_rig(str(path)).rig, tmp_path)
+    assert [s.usb_mb_s for s in report.streams] == pytest.approx([2.304, 18.432, 0.0, 0.0])
+
+
 def test_every_kind_of_camera_can_be_reckoned(quick: None, tmp_path: Path) -> None:
     path = tmp_path / "rig.toml"
     (tmp_path / "x").mkdir()
