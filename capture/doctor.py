@@ -169,7 +169,7 @@ def _reckon_disk(report: Report, rig: Rig, root: Path) -> None:
         report.findings.append(
             Finding(
                 False,
-                f"{root.absolute().parent} does not exist: measured is {existing}, and recording would go there",
+                f"{root.absolute().parent} does not exist; {existing} was measured: recording goes there",
                 "mount the disk first, or choose another record.root",
             )
         )
