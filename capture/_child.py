@@ -2,10 +2,13 @@
 
 import signal
 
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+# What is meant for the whole group (Ctrl-C, `timeout`, a service manager's stop) is the supervisor's to act
+# on: it tells us in its own order.
+for _number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(_number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
-import os  # noqa: E402 - Ctrl-C must be settled first
+import os  # noqa: E402 - the signals must be settled first
 import pickle  # noqa: E402
 import sys  # noqa: E402
 

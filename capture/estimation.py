@@ -21,7 +21,6 @@ from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.ring import FrameRing, RingFrame, RingSpec, drain_event
 from capture.spawn import Link
 from capture.specs import EstimatorSpec
-from codec.errors import EstimatorError
 from codec.records.layout import CLOCKS
 
 COUNTERS = ("heartbeat_ns", "seen", "estimated", "skipped", "failed", "mesh_stream")
@@ -63,7 +62,7 @@ class _Estimation:
         self._inputs = _Inputs(job, estimator.inputs())
         self._results = FrameRing(job.results)
         self._stream_of = {stream.name: i for i, stream in enumerate(outputs)}
-        self._last_number: int | None = None
+        self._last: tuple[int, int] | None = None
         meshes = [i for i, stream in enumerate(outputs) if stream.pixel_format == "mesh"]
         self._counters["mesh_stream"] = meshes[0] + 1 if meshes else 0
         place = job.cameras[self._inputs.pace[0]].world_from_camera  # outputs lie in that camera's frame
@@ -86,23 +85,25 @@ class _Estimation:
         self._count(frames[self._inputs.pace].number)
         try:
             results = self._estimator.estimate(frames)
-        except (EstimatorError, ValueError, ArithmeticError) as error:
-            # One frame that an estimator cannot take must not end the night's results.
+            pushed = [self._push(result) for result in results]
+        except Exception as error:
+            # Estimators are anybody's code: one frame that they cannot take, or a result that is not what
+            # they announced, must not end the night's results.
             self._counters.add("failed")
             self._counters.add("skipped")
             if self._counters["failed"] <= _REPORT_FAILURES:
-                number = frames[self._inputs.pace].number
-                self._link.event("error", message=f"estimator failed on frame {number}: {error}")
+                number, why = frames[self._inputs.pace].number, str(error) or type(error).__name__
+                self._link.event("error", message=f"estimator failed on frame {number}: {why}")
             return
-        pushed = [self._push(result) for result in results]
         self._counters.add("estimated" if all(pushed) else "skipped")
 
     def _count(self, number: int) -> None:
-        """Frames that came and went since the last one were skipped."""
+        """Frames that came and went since the last one of the same epoch were skipped."""
         self._counters.add("seen")
-        if self._last_number is not None and number > self._last_number + 1:
-            self._counters.add("skipped", number - self._last_number - 1)
-        self._last_number = number
+        epoch = self._inputs.epoch
+        if self._last is not None and self._last[0] == epoch and number > self._last[1] + 1:
+            self._counters.add("skipped", number - self._last[1] - 1)
+        self._last = epoch, number
 
     def _push(self, result: Frame) -> bool:
         return self._results.push(
@@ -125,7 +126,8 @@ class _Inputs:
         self.pace = keys[0]
         self.epoch = 0
         self._rings = {name: FrameRing(spec) for name, spec in job.rings.items()}
-        self._pace_fd = job.rings[self.pace[0]].observer_fds[job.observer]
+        cameras = {key[0] for key in keys}
+        self._fds = [job.rings[camera].observer_fds[job.observer] for camera in cameras]
         self._streams = {key: _stream_index(job.cameras, key) for key in keys}
         fps = job.cameras[self.pace[0]].streams[self._streams[self.pace]].fps
         self._skew_ns = round(1e9 * (0.5 / fps if fps > 0 else _DEFAULT_SKEW_S))
@@ -133,9 +135,10 @@ class _Inputs:
         self._done = 0
 
     def wait(self, control_fd: int) -> None:
-        """Until the camera that sets the pace has pushed something."""
-        select.select([self._pace_fd, control_fd], [], [], _TICK_S)
-        drain_event(self._pace_fd)
+        """Until one of the cameras has pushed something: the last of a set completes it."""
+        for fd in select.select([*self._fds, control_fd], [], [], _TICK_S)[0]:
+            if fd != control_fd:
+                drain_event(fd)
 
     def newest(self) -> dict[InputKey, Frame] | None:
         """One frame of each input, taken at nearly the same moment; None until there is a new set."""

@@ -1,7 +1,7 @@
 """Starts child processes: a fresh interpreter, one entry function, plain data, named descriptors.
 
 Never a fork (a forked librealsense hangs) and never the parent's main module (a child must not pay for
-the imports of the command line). A child ignores Ctrl-C, which the terminal sends to the whole group: it
+the imports of the command line). A child ignores Ctrl-C and SIGTERM, which often go to the whole group: it
 is told to stop through its control pipe, whose end it sees even when the parent was killed.
 """
 
@@ -98,6 +98,7 @@ class Child:
             for fd in (job_fd, control_read, event_write):
                 os.close(fd)
         self._pending = b""
+        self.silent = False  # its pipe has ended: from then on a select on event_fd returns at once, always
         os.set_blocking(self.event_fd, False)
 
     @property
@@ -120,6 +121,7 @@ class Child:
             except BlockingIOError:
                 return events
             if not data:
+                self.silent = True
                 return events
             *lines, self._pending = (self._pending + data).split(b"\n")
             events += [json.loads(line) for line in lines]
@@ -148,8 +150,8 @@ class Child:
 
 
 def _start(name: str, job_fd: int, fds: list[int]) -> subprocess.Popen[bytes]:
-    # The child is born with SIGINT blocked and ignores it before it unblocks it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # The child is born with these blocked and ignores them before it unblocks them.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         return subprocess.Popen(
             [sys.executable, str(_CHILD), str(job_fd), name],  # the name is for those who look with ps
