@@ -8,8 +8,8 @@ from codec import durable
 from codec.errors import ConfigError
 
 
-def make_new_folder(out: Path, *, source: Path) -> None:
-    """Create `out`, or take it as it is where it is empty. Raises ConfigError or StorageError."""
+def check_new_folder(out: Path, *, source: Path) -> None:
+    """Raise ConfigError where results cannot go into `out`. Creates nothing."""
     target, origin = out.resolve(), source.resolve()
     if target == origin or origin in target.parents:
         raise ConfigError(f"--out {out} lies inside {source}: name a folder elsewhere")
@@ -17,4 +17,9 @@ def make_new_folder(out: Path, *, source: Path) -> None:
         raise ConfigError(f"--out {out} is a file: name a new folder")
     if out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"--out {out} is not empty: name a new folder")
+
+
+def make_new_folder(out: Path, *, source: Path) -> None:
+    """Create `out`, or take it as it is where it is empty. Raises ConfigError or StorageError."""
+    check_new_folder(out, source=source)
     durable.make_directory(out)

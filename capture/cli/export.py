@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 
-from capture._new_folder import make_new_folder
+from capture._new_folder import check_new_folder
 from capture.cli._progress import Progress
 from capture.cli._tables import plural
 from capture.export import FORMATS, ExportJob, Selection, export
@@ -55,11 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.every < 1:
         raise ConfigError(f"--every {args.every}: must be 1 or more")
+    for option, value_s in (("--from", args.from_s), ("--to", args.to_s)):
+        if value_s is not None and not (math.isfinite(value_s) and value_s >= 0):
+            raise ConfigError(f"{option} {value_s:g}: must be a number of seconds, 0 or more")
     if args.from_s is not None and args.to_s is not None and args.to_s <= args.from_s:
         raise ConfigError(f"--from {args.from_s:g} --to {args.to_s:g}: nothing lies between them")
     selection = Selection(tuple(args.camera or ()), args.every, args.from_s, args.to_s)
     with Recording(args.path) as recording:
-        make_new_folder(args.out, source=args.path)
+        check_new_folder(args.out, source=args.path)
         bars: list[Progress] = []
         job = ExportJob(recording, args.out, args.format, selection, begin=_begin(args.format, bars))
         try:

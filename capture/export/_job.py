@@ -20,6 +20,7 @@ from codec.errors import ConfigError, DamagedError, DiskFullError, StorageError
 from codec.records import Record
 
 _IN_FLIGHT_PER_THREAD = 4
+_FAR_S = 4e9  # beyond every recording, and still a number of nanoseconds that fits an index
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,7 @@ class ExportJob:
     def streams(self, pixel_formats: Iterable[str]) -> dict[str, list[RecordedStream]]:
         """Camera -> its streams of these formats that have frames. Raises ConfigError without any."""
         wanted, formats = self.selection.cameras, tuple(pixel_formats)
-        known = list(dict.fromkeys(camera_of(stream) for stream in self.recording.streams.values()))
-        for name in wanted:
-            if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
-                raise ConfigError(f"--camera {name}: no such camera in {self.recording.path}; {hint}")
+        self.check_cameras()
         found: dict[str, list[RecordedStream]] = {}
         for stream in self.recording.streams.values():
             camera = camera_of(stream)
@@ -65,6 +61,35 @@ class ExportJob:
         if not found:
             raise ConfigError(f"{self.recording.path} has no frames that {self.format_name} could show")
         return found
+
+    def check_cameras(self) -> None:
+        """Raise ConfigError for a --camera that is not in the recording."""
+        known = list(dict.fromkeys(camera_of(stream) for stream in self.recording.streams.values()))
+        for name in self.selection.cameras:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
+                raise ConfigError(f"--camera {name}: no such camera in {self.recording.path}; {hint}")
+
+    def start(self, steps: int, *, selected: int) -> Callable[[int], None]:
+        """Create `out` and give back what counts the steps: all that could be refused has been looked at.
+
+        Raises ConfigError, with nothing created, where no frame is selected; else StorageError.
+        """
+        if not selected:
+            raise ConfigError(self._nothing_selected())
+        make_folder(self.out)
+        return self.begin(steps)
+
+    def _nothing_selected(self) -> str:
+        ends = ("--from", self.selection.from_s), ("--to", self.selection.to_s)
+        asked = " ".join(f"{option} {value_s:g}" for option, value_s in ends if value_s is not None)
+        long_s = (self.recording.last_ns - self.recording.first_ns) / 1e9
+        return (
+            f"{asked}: nothing to export lies there; {self.recording.path} is {long_s:.1f} s long"
+            if asked
+            else f"{self.recording.path} has nothing that {self.format_name} could show"
+        )
 
     def folder(self, camera: str, cameras: Iterable[str]) -> Path:
         """With one camera `out` itself, with several one folder for each."""
@@ -76,9 +101,9 @@ class ExportJob:
         from_s, to_s = self.selection.from_s, self.selection.to_s
         wanted = np.ones(len(monotonic_ns), dtype=bool)
         if from_s is not None:
-            wanted &= monotonic_ns >= begin_ns + round(from_s * 1e9)
+            wanted &= monotonic_ns >= begin_ns + round(min(from_s, _FAR_S) * 1e9)
         if to_s is not None:
-            wanted &= monotonic_ns < begin_ns + round(to_s * 1e9)
+            wanted &= monotonic_ns < begin_ns + round(min(to_s, _FAR_S) * 1e9)
         return np.flatnonzero(wanted)
 
     def chosen(self, monotonic_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:

@@ -38,7 +38,8 @@ def run(job: ExportJob) -> None:
     """Write every selected depth stream. Raises ConfigError or StorageError."""
     streams = [stream for own in job.streams(("z16",)).values() for stream in own]
     plan = [(stream, job.chosen(stream.monotonic_ns()).tolist()) for stream in streams]
-    done = job.begin(sum(len(indices) for _, indices in plan))
+    frames = sum(len(indices) for _, indices in plan)
+    done = job.start(frames, selected=frames)
     for camera, (stream, indices) in enumerate(plan, start=1):
         _Camera(job, stream, make_folder(job.out / f"Camera_{camera:02d}"), len(indices)).write(indices, done)
 

@@ -7,7 +7,9 @@ body get its faces; others become clouds of points.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -25,22 +27,20 @@ _NO_FACES = np.zeros((0, 3), np.int32)
 
 def run(job: ExportJob) -> None:
     """Write every selected mesh. Raises ConfigError or StorageError."""
+    job.check_cameras()
     count = job.recording.mesh_count()
     if not count:
         raise ConfigError(f"{job.recording.path} has no meshes; record with an estimator that makes them")
-    done = job.begin(count)
+    frames = _wanted(job)
+    first = list(islice(frames, 1))  # read before anything is created: there may be none
+    done = job.start(count, selected=len(first))
     write = _WRITERS[job.format_name]
     rows: list[tuple[object, ...]] = []
-    selected = exported = 0
+    passed = 0
     with Workers() as workers:
-        for frame in job.recording.meshes():
-            done(1)
-            at_ns = whole_number(frame.get("monotonic_ns"))
-            if not _wanted(job, at_ns):
-                continue
-            selected += 1
-            if (selected - 1) % job.selection.every:
-                continue
+        for exported, (place, at_ns, frame) in enumerate(chain(first, frames)):
+            done(place + 1 - passed)
+            passed = place + 1
             people = np.asarray(frame["vertices"])
             for person, vertices_mm in enumerate(people):
                 suffix = f"_person{person}" if person else ""
@@ -49,14 +49,19 @@ def run(job: ExportJob) -> None:
                 job.files += 1
             moment = job.moment(at_ns) if at_ns is not None else ""
             rows.append((exported, whole_number(frame.get("frame_number")), at_ns, moment, len(people)))
-            exported += 1
     job.write_table(job.out / "times.csv", ("file", "number", "monotonic_ns", "utc", "people"), rows)
 
 
-def _wanted(job: ExportJob, at_ns: int | None) -> bool:
-    if at_ns is None:
-        return True  # a mesh file of another program knows no times
-    return bool(len(job.inside(np.array([at_ns], np.int64))))
+def _wanted(job: ExportJob) -> Iterator[tuple[int, int | None, dict[str, Any]]]:
+    """(place in the recording, time, frame) of every Nth mesh between --from and --to."""
+    inside = 0
+    for place, frame in enumerate(job.recording.meshes()):
+        at_ns = whole_number(frame.get("monotonic_ns"))
+        # A mesh file of another program knows no times.
+        if at_ns is None or len(job.inside(np.array([at_ns], np.int64))):
+            if inside % job.selection.every == 0:
+                yield place, at_ns, frame
+            inside += 1
 
 
 def _faces(vertices: npt.NDArray[Any]) -> npt.NDArray[np.int32]:

@@ -29,13 +29,14 @@ def run(job: ExportJob) -> None:
     """Write every selected stream. Raises ConfigError or StorageError."""
     cameras = job.streams(_FORMATS)
     plan = [
-        (stream, job.folder(camera, cameras), job.chosen(stream.monotonic_ns()).tolist())
+        (stream, camera, job.chosen(stream.monotonic_ns()).tolist())
         for camera, streams in cameras.items()
         for stream in streams
     ]
-    done = job.begin(sum(len(indices) for _, _, indices in plan))
-    for stream, folder, indices in plan:
-        _write_stream(job, stream, folder, indices, done)
+    frames = sum(len(indices) for _, _, indices in plan)
+    done = job.start(frames, selected=frames)
+    for stream, camera, indices in plan:
+        _write_stream(job, stream, job.folder(camera, cameras), indices, done)
 
 
 def _write_stream(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from capture.export._job import ExportJob, counted, make_folder, storage_error
+from capture.export._job import ExportJob, counted, storage_error
 from capture.recording import RecordedFrame, RecordedStream
 
 _CHUNK_BYTES = 128 << 20
@@ -27,13 +27,14 @@ def run(job: ExportJob) -> None:
     """Write every selected stream. Raises ConfigError or StorageError."""
     cameras = job.streams(_FORMATS)
     plan = [
-        (stream, make_folder(job.folder(camera, cameras)), job.chosen(stream.monotonic_ns()).tolist())
+        (stream, camera, job.chosen(stream.monotonic_ns()).tolist())
         for camera, streams in cameras.items()
         for stream in streams
     ]
-    done = job.begin(sum(len(indices) for _, _, indices in plan))
-    for stream, folder, indices in plan:
-        job.files += _write_stream(stream, folder, indices, done)
+    frames = sum(len(indices) for _, _, indices in plan)
+    done = job.start(frames, selected=frames)
+    for stream, camera, indices in plan:
+        job.files += _write_stream(stream, job.folder(camera, cameras), indices, done)
 
 
 def _write_stream(

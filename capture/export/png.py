@@ -39,7 +39,8 @@ _FORMATS = ("z16", "jpeg", "bgr8", "y8")
 def run(job: ExportJob) -> None:
     """Write every selected camera. Raises ConfigError or StorageError."""
     cameras = {name: _Camera(job, name, streams) for name, streams in job.streams(_FORMATS).items()}
-    done = job.begin(sum(camera.pictures for camera in cameras.values()))
+    pictures = sum(camera.pictures for camera in cameras.values())
+    done = job.start(pictures, selected=pictures)
     for name, camera in cameras.items():
         camera.write(job.folder(name, cameras), done)
 

@@ -24,7 +24,8 @@ def run(job: ExportJob) -> None:
     """Write every selected stream's table. Raises ConfigError or StorageError."""
     cameras = job.streams(PIXEL_FORMATS)
     streams = [stream for own in cameras.values() for stream in own]
-    done = job.begin(sum(len(stream) for stream in streams))
+    selected = sum(len(job.inside(stream.monotonic_ns())) for stream in streams)
+    done = job.start(sum(len(stream) for stream in streams), selected=selected)
     for stream in streams:
         folder = job.folder(camera_of(stream), cameras)
         job.write_table(folder / f"{stream.info.name}.csv", _FRAME, _rows(job, stream, done))

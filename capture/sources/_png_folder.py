@@ -6,6 +6,9 @@ Three layouts are known by what lies in the folder:
     Open3D      depth/*.png, color/*.jpg or *.png, camera_intrinsic.json or intrinsic.json
     bare        *.png, all of them depth
 
+A folder that `nightrig export --format png` made is the second of these; its depth scale and its times are
+taken from what the export wrote beside the pictures.
+
 Every picture comes out once, in the order of its time (TUM) or its file's number. TUM's stamps are kept as
 they are, as times of the "media" clock; elsewhere picture n of the folder is due at n / fps. Colour and
 depth with the same stamp or file number are delivered together; where one of the two is missing, the other
@@ -37,6 +40,7 @@ from capture.frames import CameraInfo, Frame, Intrinsics, StreamInfo
 from capture.sources._cv_jpeg import jpeg_size, trim_jpeg
 from capture.sources._cv_pace import Pacer
 from capture.sources._cv_quiet import cv2
+from capture.sources._png_export import read_depth_scale_m, read_times_s
 from capture.specs import PlaybackSpec
 from codec.errors import (
     CameraLostError,
@@ -268,12 +272,11 @@ def _read_tum(name: str, folder: Path, lists: dict[str, Path], fps: float) -> _L
     rates = []
     for stream, path in lists.items():
         of_stream = sorted(_read_tum_list(name, folder, path, stream), key=lambda entry: entry.time_s)
-        steps = [b.time_s - a.time_s for a, b in pairwise(of_stream)]
-        rates += [1 / median(steps)] if steps and median(steps) > 0 else []
+        rates.append(_rate(of_stream))
         entries += of_stream
     entries.sort(key=lambda entry: entry.time_s)
     scale_m = _TUM_SCALE_M if "depth" in lists else None
-    return _Layout("TUM", tuple(entries), round(max(rates), 3) if rates else fps, scale_m)
+    return _Layout("TUM", tuple(entries), round(max(rates), 3) or fps, scale_m)
 
 
 def _read_tum_list(name: str, folder: Path, path: Path, stream: str) -> list[_Entry]:
@@ -300,13 +303,39 @@ def _read_open3d(name: str, folder: Path, fps: float) -> _Layout:
         "depth": _pictures(folder / "depth", _DEPTH_SUFFIXES),
         "color": _pictures(folder / "color", _COLOR_SUFFIXES),
     }
-    entries = _by_number(files, fps)
+    layout = _Layout("Open3D", _by_number(files, fps), fps)
     for file in _OPEN3D_INTRINSICS:
         path = folder / file
         if path.is_file():
             intrinsics, depth_scale_m = _read_intrinsics(name, path)
-            return _Layout("Open3D", entries, fps, depth_scale_m, intrinsics)
-    return _Layout("Open3D", entries, fps)
+            layout = replace(layout, depth_scale_m=depth_scale_m, intrinsics=intrinsics)
+            break
+    try:
+        depth_scale_m = read_depth_scale_m(folder)
+    except ValueError as error:
+        raise CameraProfileError(f"{name}: {error}") from None
+    if depth_scale_m is not None:
+        layout = replace(layout, depth_scale_m=depth_scale_m)
+    return _at_exported_times(layout, read_times_s(folder))
+
+
+def _at_exported_times(layout: _Layout, times_s: dict[float, float]) -> _Layout:
+    """The same with the times an export wrote down, if it did for every picture."""
+    numbers = {entry: _number_in(entry.path.stem) for entry in layout.entries}
+    if not times_s or any(number not in times_s for number in numbers.values()):
+        return layout
+    entries = [
+        replace(entry, time_s=times_s[number]) for entry, number in numbers.items() if number is not None
+    ]
+    entries.sort(key=lambda entry: entry.time_s)
+    rate = _rate([entry for entry in entries if entry.stream == "depth"])
+    return replace(layout, entries=tuple(entries), fps=round(rate, 3) if rate else layout.fps)
+
+
+def _rate(entries: Sequence[_Entry]) -> float:
+    """Pictures per second by their times; 0 where these do not tell."""
+    steps = [b.time_s - a.time_s for a, b in pairwise(entries)]
+    return 1 / median(steps) if steps and median(steps) > 0 else 0.0
 
 
 def _read_intrinsics(name: str, path: Path) -> tuple[Intrinsics, float | None]:

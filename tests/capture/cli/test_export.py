@@ -273,6 +273,46 @@ def test_folder_with_something_in_it_is_left_alone(maker: SessionMaker, out: Pat
     assert export(maker, maker.folder / "front", "png") == 2
 
 
+@pytest.mark.parametrize("option", ["--from", "--to"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-1"])
+def test_times_that_are_no_times_are_one_clear_line(
+    maker: SessionMaker, out: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    maker.camera("front", frames=2)
+    assert export(maker, out, "png", f"{option}={value}") == 2
+    error = capsys.readouterr().err
+    assert f"{option} {value}: must be a number of seconds" in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("start_s", ["100", "1e308"])
+def test_times_outside_the_recording_are_refused_and_leave_nothing_behind(
+    maker: SessionMaker, out: Path, capsys: pytest.CaptureFixture[str], name: str, start_s: str
+) -> None:
+    maker.camera("front", frames=31)
+    maker.estimator()
+    assert export(maker, out, name, "--from", start_s) == 2
+    error = capsys.readouterr().err
+    assert "nothing to export lies there" in error
+    assert "is 1.0 s long" in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_refused_export_leaves_no_folder(maker: SessionMaker, out: Path) -> None:
+    maker.camera("front", frames=2)
+    for name in FORMATS:
+        assert export(maker, out / "deep", name, "--camera", "nobody") == 2
+    assert not out.exists()
+    assert export(maker, out, "obj") == 2
+    maker.estimator()
+    assert export(maker, out, "obj", "--camera", "nobody") == 2
+    assert export(maker, out, "png", "--camera", "people") == 2
+    assert not out.exists()
+
+
 # ---- pairing ----
 
 

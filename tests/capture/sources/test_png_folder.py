@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from capture.frames import CameraInfo, Frame, Intrinsics
+from capture.cli import main
+from capture.frames import CameraInfo, Frame, Intrinsics, StreamInfo
 from capture.sources._cv_quiet import cv2
 from capture.sources._png_folder import PngFolderSource
 from capture.sources.playback import open_playback
 from capture.specs import PlaybackSpec
+from codec.depth import get_codec
 from codec.errors import (
     CameraLostError,
     CameraNotFoundError,
@@ -23,6 +25,9 @@ from codec.errors import (
     ConfigError,
     SourceEndedError,
 )
+from codec.records import RecordWriter
+from codec.records.layout import FRAME, pack_record
+from tests.capture.make_session import START_NS, describe
 
 WIDTH, HEIGHT = 64, 48
 
@@ -110,6 +115,41 @@ def test_open3ds_own_intrinsic_file_gives_the_depth_scale_and_the_user_overrules
     (folder / "intrinsic.json").write_text(json.dumps(facts))
     assert play(folder)[0].streams[0].depth_scale_m == 0.00025
     assert play(folder, depth_scale_m=0.01)[0].streams[0].depth_scale_m == 0.01
+
+
+def test_an_exported_recording_plays_back_with_its_scale_and_its_times(tmp_path: Path) -> None:
+    stream = StreamInfo("depth", "z16", WIDTH, HEIGHT, 30.0, None, 0.0001)
+    path, out, came_ms = tmp_path / "000.nrig", tmp_path / "out", (0, 100, 200, 900)
+    writer = RecordWriter(path, info={"camera": "front", "segment": 0})
+    describe(writer, CameraInfo("front", "simulated", "Test camera", (stream,)))
+    for number, at_ms in enumerate(came_ms):
+        encoder = get_codec("lz4")
+        writer.append(
+            pack_record(
+                FRAME,
+                encoder.encode(depth(number)),
+                codec=encoder.id,
+                epoch=1,
+                monotonic_ns=START_NS + at_ms * 1_000_000,
+                width=WIDTH,
+                height=HEIGHT,
+                number=number,
+                raw_length=2 * WIDTH * HEIGHT,
+            )
+        )
+    writer.seal()
+    writer.close()
+    assert main(["export", str(path), "--format", "png", "--out", str(out)]) == 0
+    info, frames = play(out)
+    assert (info.streams[0].depth_scale_m, info.streams[0].fps) == (0.0001, 10.0)
+    assert [frame.device_time_s for frame in frames] == [ms / 1000 for ms in came_ms]
+    np.testing.assert_array_equal(frames[3].data, depth(3))
+    assert play(out, depth_scale_m=0.01)[0].streams[0].depth_scale_m == 0.01
+    (out / "times.csv").unlink()
+    assert [frame.device_time_s for frame in play(out, fps=5.0)[1]] == pytest.approx([0, 0.2, 0.4, 0.6])
+    (out / "streams.json").write_text("{")
+    with pytest.raises(CameraProfileError, match=r"streams\.json cannot be read"):
+        play(out)
 
 
 def test_color_pngs_are_decoded(tmp_path: Path) -> None:
