@@ -12,11 +12,13 @@ from __future__ import annotations
 import json
 import select
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from capture import ring as ring_kinds
+from capture.backoff import HELD_S, Backoff
 from capture.counters import CounterPage
-from capture.frames import CameraInfo, Frame
+from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.ledger import RING_FULL, StreamLedger
 from capture.ring import FrameRing, RingSpec, drain_event
 from capture.sources import Source, make_source
@@ -37,6 +39,9 @@ OPENING, READY, RUNNING, AWAY, DONE = range(5)
 _READ_TIMEOUT_S = 0.2
 _FIRST_RETRY_S = 0.5
 _END_WAIT_S = 3.0  # below the supervisor's patience, so that a stuck writer does not get us killed
+_GAP_ROOM_BYTES = 4096  # what gap records before a frame may take in the ring
+_LONGEST_PATIENCE_S = 3600.0  # with one stream that stays silent while the others go on
+_PIXEL_BYTES = {"z16": 2, "y8": 1, "bgr8": 3, "f32": 4}  # a JPEG is as long as it is
 
 COUNTERS = (
     "state",
@@ -76,39 +81,59 @@ class _Camera:
         self._info: CameraInfo | None = None
         self._ledgers: list[StreamLedger] = []
         self._stream_of: dict[str, int] = {}
+        self._backoff = Backoff(_FIRST_RETRY_S, job.camera.restart_max_s)
         self._spoken = ""
-        self._last_frame_ns = 0
+        self._began_ns = 0
+        self._epoch_ns = 0
+        self._info_owed = False  # what the camera is has not found room in the ring yet
+        self._fresh_ns: list[int] = []  # when each stream gave its newest frame
+        self._patience_ns: list[int] = []  # how long each stream may be silent while others are not
+        self._told_misfit = False
 
     def run(self) -> int:
-        ended = "stopped"
         try:
-            while True:
-                self._open()
-                try:
-                    self._stream_frames()
-                except SourceEndedError:
-                    ended = "ended"
-                    break
-                except CameraError as error:
-                    self._away(str(error))
-                    if self._info is not None and self._info.can_wait:
-                        ended = "failed"  # a file that is broken from here on: playing it again mends nothing
-                        break
-        except _Stopped:
-            pass
-        except (CameraProfileError, ConfigError, MissingExtraError) as error:
-            # Trying again cannot mend these; the user is told at once.
-            self._link.event("error", message=str(error), type=type(error).__name__)
-            return 1
+            ended = self._live()
+            if ended:
+                self._end(ended)  # before the device is closed, which may hang
+            return 0 if ended else 1
         finally:
             self._close_source()
-        self._end(ended)
-        return 0
+
+    def _live(self) -> str:
+        """Until the end, and why it came; "" where trying again cannot mend what is wrong."""
+        while True:
+            try:
+                self._open()
+                self._stream_frames()
+            except _Stopped:
+                return "stopped"
+            except SourceEndedError:
+                return "ended"
+            except (CameraProfileError, ConfigError, MissingExtraError) as error:
+                if self._began_ns == 0:  # else it worked, and does not any more
+                    self._link.event("error", message=str(error), type=type(error).__name__)
+                    return ""
+                self._away(str(error))
+            except CameraError as error:
+                self._away(str(error))
+            if self._info is not None and self._info.can_wait:
+                return "failed"  # a file that is broken from here on: playing it again mends nothing
+            try:
+                self._wait_to_reopen()
+            except _Stopped:
+                return "stopped"
 
     # ---- opening, and the time without a camera ----
 
+    def _wait_to_reopen(self) -> None:
+        """A camera that had held is tried at once; one that comes and goes, more and more seldom."""
+        held_s = (time.monotonic_ns() - self._began_ns) / 1e9 if self._began_ns else 0.0
+        delay_s = self._backoff.after(held_s)
+        if held_s < HELD_S:
+            self._pause(delay_s)
+
     def _open(self) -> None:
-        retry_s = _FIRST_RETRY_S
+        self._began_ns = 0
         while True:
             self._counters["state"] = OPENING
             self._beat()
@@ -123,8 +148,7 @@ class _Camera:
                 if self._info is None and isinstance(error, CameraProfileError | ConfigError):
                     raise
                 self._away(str(error))
-                self._pause(retry_s)
-                retry_s = min(2 * retry_s, self._job.camera.restart_max_s)
+                self._pause(self._backoff.after(0.0))
         self._begin(info)
 
     def _begin(self, info: CameraInfo) -> None:
@@ -132,6 +156,7 @@ class _Camera:
             raise ConfigError(
                 f"camera {info.name} has {len(info.streams)} streams; {MAX_STREAMS} is the limit"
             )
+        self._refuse_large_frames(info)
         if info.world_from_camera is None and self._job.camera.world_from_camera is not None:
             info = replace(info, world_from_camera=self._job.camera.world_from_camera)
         self._info = info
@@ -150,15 +175,42 @@ class _Camera:
                 self._read()  # a live camera goes on delivering; what comes before "go" is not ours
         self._new_epoch()
         self._counters["state"] = RUNNING
-        self._last_frame_ns = time.monotonic_ns()
+        self._began_ns = time.monotonic_ns()
+        self._fresh_ns = [self._began_ns for _ in info.streams]
+        if len(self._patience_ns) != len(info.streams):
+            self._patience_ns = [self._first_patience_ns(stream) for stream in info.streams]
+
+    def _refuse_large_frames(self, info: CameraInfo) -> None:
+        arena_bytes = self._job.ring.arena_bytes
+        for stream in info.streams:
+            frame_bytes = stream.width * stream.height * _PIXEL_BYTES.get(stream.pixel_format, 0)
+            if 2 * frame_bytes > arena_bytes:
+                raise ConfigError(
+                    f"camera {info.name}: a {stream.name} frame of {frame_bytes / 1e6:.1f} MB needs a queue"
+                    f" of twice that, its share of queue_mb is {arena_bytes / 1e6:.1f} MB; raise queue_mb"
+                )
+
+    def _first_patience_ns(self, stream: StreamInfo) -> int:
+        slow_s = 10.0 / stream.fps if stream.fps > 0 else 0.0
+        return round(1e9 * max(2.0 * self._job.camera.stall_s, slow_s))
 
     def _new_epoch(self) -> None:
         """Numbers begin anew: tell those behind the ring, who reckon the outage from it."""
-        assert self._info is not None
         self._counters.add("epoch")
         for ledger in self._ledgers:
             ledger.restart(self._counters["epoch"])
-        self._push_control(ring_kinds.INFO, asdict(self._info))
+        self._info_owed, self._epoch_ns = True, time.monotonic_ns()
+        self._push_info()
+
+    def _push_info(self) -> bool:
+        """Say what the camera is before anything else of this epoch; False where that finds no room."""
+        assert self._info is not None
+        if self._info_owed:
+            body, epoch = json.dumps(asdict(self._info)).encode(), self._counters["epoch"]
+            self._info_owed = not self._ring.push(
+                body, kind=ring_kinds.INFO, epoch=epoch, monotonic_ns=self._epoch_ns
+            )
+        return not self._info_owed
 
     def _away(self, why: str) -> None:
         self._counters["state"] = AWAY
@@ -176,16 +228,32 @@ class _Camera:
 
     def _stream_frames(self) -> None:
         assert self._info is not None
-        stall_ns = int(self._job.camera.stall_s * 1e9)
         while True:
             self._beat()
             self._obey()
             for frame in self._read():
                 self._handle(frame)
-            silent_ns = time.monotonic_ns() - self._last_frame_ns
-            if silent_ns > stall_ns and not self._info.can_wait:
+            if not self._info.can_wait:
+                self._look_for_silence()
+
+    def _look_for_silence(self) -> None:
+        """Raises CameraLostError for a camera that gives nothing, or one of its streams nothing.
+
+        While other streams go on, opening the camera again costs them: it is done more and more seldom.
+        """
+        assert self._info is not None
+        now_ns, name = time.monotonic_ns(), self._info.name
+        silent_s = (now_ns - max(self._fresh_ns, default=now_ns)) / 1e9
+        if silent_s > self._job.camera.stall_s:
+            raise CameraLostError(f"camera {name}: no frame for {silent_s:.0f} s; opening it again")
+        for stream, info in enumerate(self._info.streams):
+            silent_ns = now_ns - self._fresh_ns[stream]
+            if silent_ns > self._patience_ns[stream]:
+                longest_ns = max(self._first_patience_ns(info), round(1e9 * _LONGEST_PATIENCE_S))
+                self._patience_ns[stream] = min(2 * self._patience_ns[stream], longest_ns)
                 raise CameraLostError(
-                    f"camera {self._info.name}: no frame for {silent_ns / 1e9:.0f} s; opening it again"
+                    f"camera {name}: no {info.name} for {silent_ns / 1e9:.0f} s while its other streams"
+                    " go on; opening it again"
                 )
 
     def _read(self) -> list[Frame]:
@@ -199,16 +267,41 @@ class _Camera:
         if not verdict.is_new:
             self._counters.add(f"repeated{stream}")
             return
-        self._last_frame_ns = time.monotonic_ns()
+        self._note_fresh(stream)
         if verdict.restarted:
             self._new_epoch()
             ledger.observe(frame.number, frame.monotonic_ns)
         if verdict.gap is not None:
             self._counters.add(f"lost{stream}", verdict.gap.count)
         self._counters.add(f"captured{stream}")
-        if not (self._push_gaps(stream) and self._push(stream, frame)):
+        try:
+            passed_on = self._pass_on(stream, frame)
+        except _Stopped:
+            self._counters.add(f"captured{stream}", -1)  # a source that can wait: it still has the frame
+            raise
+        if not passed_on:
             self._counters.add(f"dropped{stream}")
             ledger.dropped(frame.number, frame.monotonic_ns, RING_FULL)
+
+    def _note_fresh(self, stream: int) -> None:
+        assert self._info is not None
+        now_ns = time.monotonic_ns()
+        self._fresh_ns[stream] = now_ns
+        if now_ns - self._began_ns > HELD_S * 1e9:
+            self._patience_ns[stream] = self._first_patience_ns(self._info.streams[stream])
+
+    def _pass_on(self, stream: int, frame: Frame) -> bool:
+        """The frame, and before it what is owed; False where there is no room."""
+        try:
+            while not self._push_info():
+                if not self._wait_for_space():
+                    return False
+            return self._push_gaps(stream, frame) and self._push(stream, frame)
+        except ValueError as error:  # no ring takes this frame
+            if not self._told_misfit:
+                self._told_misfit = True
+                self._link.event("problem", message=f"camera {self._job.camera.name}: {error}")
+            return False
 
     def _push(self, stream: int, frame: Frame) -> bool:
         while True:
@@ -238,43 +331,57 @@ class _Camera:
             drain_event(fd)
         return True
 
-    def _push_gaps(self, stream: int) -> bool:
-        """Write down what went missing before this frame; False where even that finds no room."""
+    def _push_gaps(self, stream: int, frame: Frame) -> bool:
+        """Write down what went missing before this frame; False where there is no room for both.
+
+        With room for a gap alone, a full ring would fill up with gaps of a single frame each.
+        """
+        assert self._info is not None
         pending = self._ledgers[stream].pending
         while pending:
             gap = pending[0]
             body = json.dumps(gap.as_dict()).encode()
-            if self._ring.push(body, kind=ring_kinds.GAP, stream=stream, epoch=gap.epoch):
+            has_room = self._info.can_wait or self._has_room(frame)
+            if has_room and self._ring.push(body, kind=ring_kinds.GAP, stream=stream, epoch=gap.epoch):
                 del pending[0]
             elif not self._wait_for_space():
                 return False
         return True
 
-    def _push_control(self, kind: int, value: dict[str, object]) -> None:
-        """Push what must not be lost, waiting for room."""
-        self._push_patiently(kind, value, stream=0, epoch=self._counters["epoch"])
+    def _has_room(self, frame: Frame) -> bool:
+        free_bytes = (1.0 - self._ring.fill) * self._job.ring.arena_bytes
+        return free_bytes >= frame.data.nbytes + len(frame.meta) + _GAP_ROOM_BYTES
 
-    def _push_patiently(self, kind: int, value: dict[str, object], *, stream: int, epoch: int) -> bool:
-        """Wait for room, but not for ever for a writer that is stuck: False then."""
-        body, now_ns = json.dumps(value).encode(), time.monotonic_ns()
+    def _end(self, reason: str) -> None:
+        """Push what is still owed and the end, waiting for room; but not for ever for a stuck writer."""
         deadline_s = time.monotonic() + _END_WAIT_S
-        while not self._ring.push(body, kind=kind, stream=stream, epoch=epoch, monotonic_ns=now_ns):
+        owed = [(stream, gap) for stream, ledger in enumerate(self._ledgers) for gap in ledger.pending]
+        told = self._wait_until_pushed(self._push_info, deadline_s) if self._info_owed else True
+        for stream, gap in owed:
+            told = told and self._push_late(ring_kinds.GAP, gap.as_dict(), stream, gap.epoch, deadline_s)
+        if told:
+            self._push_late(ring_kinds.END, {"reason": reason}, 0, self._counters["epoch"], deadline_s)
+        self._beat()  # the writer takes this for the moment of the end where it did not get the record
+        self._counters["state"] = DONE
+        self._link.event("done", reason=reason)
+
+    def _push_late(
+        self, kind: int, value: dict[str, object], stream: int, epoch: int, deadline_s: float
+    ) -> bool:
+        body, now_ns = json.dumps(value).encode(), time.monotonic_ns()
+        return self._wait_until_pushed(
+            lambda: self._ring.push(body, kind=kind, stream=stream, epoch=epoch, monotonic_ns=now_ns),
+            deadline_s,
+        )
+
+    def _wait_until_pushed(self, push: Callable[[], bool], deadline_s: float) -> bool:
+        while not push():
             self._beat()
             if time.monotonic() > deadline_s:
                 return False
             select.select([self._job.ring.space_fd], [], [], _READ_TIMEOUT_S)
             drain_event(self._job.ring.space_fd)
         return True
-
-    def _end(self, reason: str) -> None:
-        gaps = [(stream, gap) for stream, ledger in enumerate(self._ledgers) for gap in ledger.pending]
-        for stream, gap in gaps:
-            if not self._push_patiently(ring_kinds.GAP, gap.as_dict(), stream=stream, epoch=gap.epoch):
-                break
-        else:
-            self._push_control(ring_kinds.END, {"reason": reason})
-        self._counters["state"] = DONE
-        self._link.event("done", reason=reason)
 
     # ---- being told, and being watched ----
 

@@ -2,7 +2,9 @@
 
 Owns the order and the ledger of one camera (or estimator) in the writer process. A frame leaves the ring
 only after its record has been handed to the operating system; where the disk refuses, the frame stays
-and the refusal is the caller's to handle. Knows no process, no camera and no policy.
+and the refusal is the caller's to handle. What a killed camera or writer process could no longer account
+for is settled from the counters, at the end or when a new writer takes over. Knows no process and no
+policy.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +22,18 @@ from typing import Any
 from capture import ring as kinds
 from capture.counters import CounterPage
 from capture.encoding import StreamFormat, encode
-from capture.ledger import DISK_FULL, ENCODE_FAILED, OUTAGE, STOPPED, Gap
+from capture.inheritance import StreamOnDisk, left_on_disk
+from capture.ledger import DISK_FULL, ENCODE_FAILED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED, Gap
 from capture.people import MeshSeries
 from capture.ring import FrameRing, RingFrame
 from capture.segments import CameraFiles, what_is_on_disk
-from codec.errors import CodecError, NightrigError, StorageError
+from codec.errors import CodecError, StorageError
 from codec.records.writer import Packed
+
+# Up to this many frames waiting are compressed by the writer's own thread, one after the other. Handing a
+# frame to another thread costs wake-ups, and two threads in NumPy at once cost a third more CPU each frame:
+# that pays only where one thread is not enough.
+_ALONE_UP_TO = 4
 
 # An outage shorter than this (and than five frames) at the end of a recording is only the stop itself.
 _QUIET_S = 1.0
@@ -34,17 +42,19 @@ _QUIET_FRAMES = 5
 
 @dataclass(slots=True)
 class _Stream:
-    """What the lane remembers of a stream."""
+    """What the lane remembers of a stream. told: frames that gap records call missing, by reason."""
 
-    format: StreamFormat
+    pixel_format: str
     fps: float
     last_ns: int
     first_of_epoch: bool = False
+    told: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class _Job:
-    """An entry of the ring on its way: a frame being compressed, or something for the ledger."""
+    """An entry of the ring on its way: a frame being compressed by the pool (`work`), one that is compressed
+    when its turn comes, or something for the ledger."""
 
     frame: RingFrame
     work: Future[tuple[Packed, float]] | None = None
@@ -57,6 +67,16 @@ class LaneSettings:
     jpeg_quality: int
     live: bool  # a camera, whose silence is an outage; an estimator may have nothing to say
     in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class CameraCounts:
+    """What a camera process has counted of one stream: frames captured, refused by a full ring, never
+    given by the device."""
+
+    captured: int
+    refused: int
+    lost: int
 
 
 @dataclass(slots=True)
@@ -87,17 +107,39 @@ class Lane:
     ended: bool = False
     _files: CameraFiles | None = None
     _meshes: MeshSeries | None = None
-    _streams: dict[int, _Stream] = field(default_factory=dict)
+    _formats: dict[int, StreamFormat] = field(default_factory=dict)  # of the frames that are taken now
+    _streams: dict[int, _Stream] = field(default_factory=dict)  # of the frames that are appended now
+    _epoch: int = -1
     _jobs: deque[_Job] = field(default_factory=deque)
     _on_disk: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _refused_total: int = 0
 
     def resume(self, segments: Sequence[Path]) -> None:
-        """Take over from a writer process that died: what it had learnt of the camera is on disk."""
+        """Take over from a writer process that died: what it had learnt of the camera is on disk.
+
+        So is what it had written but not yet counted.
+        """
         camera, self._on_disk = what_is_on_disk(segments)
-        if camera is not None:
-            self._open(camera, last_ns=time.monotonic_ns(), first_of_epoch=False)
-            assert self._files is not None
-            self._files.describe_as(camera)
+        if camera is None:
+            return
+        left = left_on_disk(segments)
+        self._learn_formats(camera)
+        self._learn_streams(camera, left.epoch, left.since_ns)
+        self._make_files(camera).describe_as(camera, left.epoch)
+        for index, stream in self._streams.items():
+            self._inherit(index, stream, left.streams.get(index, StreamOnDisk()), left.first_epoch)
+
+    def _inherit(self, index: int, stream: _Stream, had: StreamOnDisk, first_epoch: int) -> None:
+        stream.told = had.told
+        stream.last_ns = max(stream.last_ns, had.last_ns)
+        last_epoch = had.last_epoch if had.frames else first_epoch
+        away = self.settings.live and last_epoch < self._epoch
+        stream.first_of_epoch = away and self._epoch not in had.outages
+        dropped = sum(had.told[reason] for reason in (DISK_FULL, ENCODE_FAILED, STOPPED))
+        amounts = {"written": had.frames, "raw": had.raw_bytes, "file": had.file_bytes}
+        for what, amount in {**amounts, "dropped": dropped, "outage": had.told[OUTAGE]}.items():
+            name = f"{what}{self.index}.{index}"
+            self.counters[name] = max(self.counters[name], amount)
 
     # ---- ring to pool ----
 
@@ -111,33 +153,24 @@ class Lane:
 
     def _start(self, frame: RingFrame) -> _Job:
         if frame.kind == kinds.INFO:
-            again = self.settings.live and self._files is not None
-            self._open(json.loads(bytes(frame.data)), last_ns=frame.monotonic_ns, first_of_epoch=again)
-        stream = self._streams.get(frame.stream)
+            self._learn_formats(_json(frame))
+        stream = self._formats.get(frame.stream)
         if frame.kind != kinds.FRAME or stream is None or self._is_on_disk(frame):
             return _Job(frame)
-        if self._is_mesh(frame):
+        if stream.pixel_format == "mesh":
             return _Job(frame)
-        work = self.pool.submit(self._encode, frame, stream.format, self.depth_codec)
+        work = self.pool.submit(self._encode, frame, stream, self.depth_codec)
         work.add_done_callback(lambda _: self.on_done())
         return _Job(frame, work)
+
+    def _learn_formats(self, camera: dict[str, Any]) -> None:
+        for index, info in enumerate(camera["streams"]):
+            self._formats[index] = StreamFormat(info["pixel_format"], info["width"], info["height"])
 
     def _encode(self, frame: RingFrame, stream: StreamFormat, depth_codec: str) -> tuple[Packed, float]:
         started_s = time.perf_counter()
         record = encode(frame, stream, depth_codec=depth_codec, jpeg_quality=self.settings.jpeg_quality)
         return record, time.perf_counter() - started_s
-
-    def _open(self, camera: dict[str, Any], *, last_ns: int, first_of_epoch: bool) -> None:
-        if self._files is None:
-            self._files, self._meshes = self.open_files(camera)
-        for index, info in enumerate(camera["streams"]):
-            known = self._streams.get(index)
-            self._streams[index] = _Stream(
-                StreamFormat(info["pixel_format"], info["width"], info["height"]),
-                info["fps"],
-                last_ns=known.last_ns if known else last_ns,
-                first_of_epoch=first_of_epoch,
-            )
 
     def _is_on_disk(self, frame: RingFrame) -> bool:
         """Written by a writer process that died before it could release the frame."""
@@ -160,82 +193,143 @@ class Lane:
 
     def _is_mesh(self, frame: RingFrame) -> bool:
         stream = self._streams.get(frame.stream)
-        return frame.kind == kinds.FRAME and stream is not None and stream.format.pixel_format == "mesh"
+        return frame.kind == kinds.FRAME and stream is not None and stream.pixel_format == "mesh"
 
     def _finish(self, job: _Job) -> None:
         frame, kind = job.frame, job.frame.kind
         if kind == kinds.INFO:
-            assert self._files is not None
-            self._files.begin(json.loads(bytes(frame.data)), frame.epoch)
+            self._begin(frame)
         elif kind == kinds.GAP:
-            self._write_gap(frame.stream, frame.epoch, json.loads(bytes(frame.data)))
+            self._pass_on(frame)
         elif kind == kinds.END:
             self.ended = True
-            if json.loads(bytes(frame.data))["reason"] != "ended":
-                self._outages_until(frame.monotonic_ns, frame.epoch)
+            if _json(frame)["reason"] != "ended":
+                self._outages_until(frame.monotonic_ns)
         elif frame.stream not in self._streams:
-            self._refuse(frame, CodecError(f"nothing says what stream {frame.stream} is"))
+            self._refuse(frame, f"nothing says what stream {frame.stream} is")
         elif not self._is_on_disk(frame):
             self._finish_frame(job, self._streams[frame.stream])
+
+    def _begin(self, frame: RingFrame) -> None:
+        """The camera was opened (again)."""
+        camera = _json(frame)
+        self._make_files(camera).begin(camera, frame.epoch)
+        if frame.epoch > self._epoch or not self.settings.live:
+            self._learn_streams(camera, frame.epoch, frame.monotonic_ns)
+
+    def _make_files(self, camera: dict[str, Any]) -> CameraFiles:
+        if self._files is None:
+            self._files, self._meshes = self.open_files(camera)
+        return self._files
+
+    def _learn_streams(self, camera: dict[str, Any], epoch: int, since_ns: int) -> None:
+        again = self.settings.live and self._epoch >= 0
+        for index, info in enumerate(camera["streams"]):
+            known = self._streams.get(index)
+            self._streams[index] = _Stream(
+                info["pixel_format"],
+                info["fps"],
+                last_ns=known.last_ns if known else since_ns,
+                first_of_epoch=again,
+                told=known.told if known else Counter(),
+            )
+        self._epoch = epoch
+
+    def _pass_on(self, frame: RingFrame) -> None:
+        """A gap that the camera process found."""
+        gap = _json(frame)
+        self._write_gap(frame.stream, frame.epoch, gap)
+        if frame.stream in self._streams:  # what it covers is not part of an outage that follows it
+            stream = self._streams[frame.stream]
+            stream.last_ns = max(stream.last_ns, gap["end_ns"])
 
     def _finish_frame(self, job: _Job, stream: _Stream) -> None:
         frame = job.frame
         if stream.first_of_epoch:
-            self._outage(frame.stream, stream, frame.monotonic_ns, frame.epoch)
+            self._outage(frame.stream, stream, frame.monotonic_ns)
             stream.first_of_epoch = False
         started_s = time.perf_counter()
-        if stream.format.pixel_format == "mesh":
-            assert self._meshes is not None
-            written = self._meshes.append(frame)
-        else:
-            assert job.work is not None
-            assert self._files is not None
-            try:
-                record, encode_s = job.work.result()
-            except CodecError as error:
-                self._refuse(frame, error)
-                return
-            written = self._files.append(record)
-            self.load.encode_s += encode_s
+        try:
+            written = self._write(job)
+        except StorageError:
+            self._count_lost_meshes()
+            raise
+        except Exception as error:
+            # Whatever is wrong with one picture, with the next writer process it would be the same again.
+            self._refuse(frame, str(error) if isinstance(error, CodecError) else repr(error))
+            stream.last_ns = frame.monotonic_ns
+            return
         self.load.disk_s += time.perf_counter() - started_s
         self.load.file_bytes += written
-        if stream.format.pixel_format == "z16":
+        if stream.pixel_format == "z16":
             self.load.raw_depth_bytes += frame.data.nbytes
         stream.last_ns = frame.monotonic_ns
         for what, amount in (("written", 1), ("raw", frame.data.nbytes), ("file", written)):
             self.counters.add(f"{what}{self.index}.{frame.stream}", amount)
 
-    def _refuse(self, frame: RingFrame, error: NightrigError) -> None:
-        self.report("error", camera=self.name, message=f"frame {frame.number}: {error}")
+    def _write(self, job: _Job) -> int:
+        if job.work is None:
+            assert self._meshes is not None
+            return self._meshes.append(job.frame)
+        record, encode_s = job.work.result()
+        assert self._files is not None
+        written = self._files.append(record)
+        self.load.encode_s += encode_s
+        return written
+
+    def _refuse(self, frame: RingFrame, why: str) -> None:
         at_ns = frame.monotonic_ns
-        self._drop(frame.stream, frame.epoch, Gap(ENCODE_FAILED, frame.number, frame.number, 1, at_ns, at_ns))
+        gap = Gap(ENCODE_FAILED, frame.number, frame.number, 1, at_ns, at_ns)
+        self._write_gap(frame.stream, frame.epoch, gap.as_dict())
+        self.counters.add(f"dropped{self.index}.{frame.stream}")
+        self._refused_total += 1
+        if (
+            str(self._refused_total).strip("0") == "1"
+        ):  # 1, 10, 100, ...: not a line for every frame of a night
+            so_far = f" ({self._refused_total} frames so far)" if self._refused_total > 1 else ""
+            self.report(
+                "error", camera=self.name, message=f"{self.name}: frame {frame.number}: {why}{so_far}"
+            )
+
+    def _count_lost_meshes(self) -> None:
+        """Meshes that were taken and not yet written when the disk refused."""
+        lost = self._meshes.take_lost() if self._meshes is not None else 0
+        index = next((i for i, s in self._streams.items() if s.pixel_format == "mesh"), None)
+        if lost and index is not None:
+            now_ns = time.monotonic_ns()
+            self.counters.add(f"written{self.index}.{index}", -lost)
+            self._drop(index, self._epoch, Gap(DISK_FULL, None, None, lost, now_ns, now_ns))
 
     def _drop(self, stream: int, epoch: int, gap: Gap) -> None:
-        self.counters.add(f"dropped{self.index}.{stream}", gap.count)  # first: the record may find no room
-        self._write_gap(stream, epoch, gap.as_dict())
+        """Count, and write down if the disk lets us."""
+        self.counters.add(f"dropped{self.index}.{stream}", gap.count)
+        with contextlib.suppress(StorageError):
+            self._write_gap(stream, epoch, gap.as_dict())
 
     def _write_gap(self, stream: int, epoch: int, gap: dict[str, Any]) -> None:
         if self._files is not None:
             self._files.gap(stream, epoch, gap)
+        if stream in self._streams:
+            self._streams[stream].told[gap["reason"]] += gap["count"]
 
     # ---- silence ----
 
-    def _outage(self, index: int, stream: _Stream, until_ns: int, epoch: int) -> None:
+    def _outage(self, index: int, stream: _Stream, until_ns: int) -> None:
         silent_s = (until_ns - stream.last_ns) / 1e9
         count = max(0, round(silent_s * stream.fps) - 1)
         gap = Gap(OUTAGE, None, None, count, stream.last_ns, until_ns, estimated=True)
-        self._write_gap(index, epoch, gap.as_dict())
+        self._write_gap(index, self._epoch, gap.as_dict())
         self.counters.add(f"outage{self.index}.{index}", count)
         self.counters.add("outages")
 
-    def _outages_until(self, end_ns: int, epoch: int) -> None:
+    def _outages_until(self, end_ns: int) -> None:
         """A stream that was silent when the recording ended: write down since when."""
         if not self.settings.live:
             return
         for index, stream in self._streams.items():
             quiet_s = max(_QUIET_S, _QUIET_FRAMES / stream.fps if stream.fps > 0 else 0.0)
             if (end_ns - stream.last_ns) / 1e9 > quiet_s:
-                self._outage(index, stream, end_ns, epoch)
+                self._outage(index, stream, end_ns)
                 stream.last_ns = end_ns
 
     # ---- the end ----
@@ -248,35 +342,64 @@ class Lane:
     def abandon(self, *, disk_full: bool) -> None:
         """Stop at once: what is still queued is counted as dropped, and written down if the disk lets us."""
         reason = DISK_FULL if disk_full else STOPPED
-        gaps: dict[tuple[int, int], Gap] = {}
+        runs: dict[tuple[int, int], Gap] = {}
         for frame in self._rest():
-            if frame.kind != kinds.FRAME or frame.stream not in self._streams:
-                continue
-            key = (frame.stream, frame.epoch)
-            old = gaps.get(key)
-            first, count, start_ns = frame.number, 1, frame.monotonic_ns
-            if old is not None and old.first is not None:
-                first, count, start_ns = old.first, old.count + 1, old.start_ns
-            gaps[key] = Gap(reason, first, frame.number, count, start_ns, frame.monotonic_ns)
-        for (stream, epoch), gap in gaps.items():
-            with contextlib.suppress(StorageError):
-                self._drop(stream, epoch, gap)
+            if frame.kind == kinds.INFO:
+                with contextlib.suppress(StorageError):
+                    self._begin(frame)
+            elif frame.kind == kinds.GAP:
+                with contextlib.suppress(StorageError):
+                    self._pass_on(frame)
+            elif frame.kind == kinds.FRAME and not self._is_on_disk(frame):
+                self._add_to_run(runs, frame, reason)
+        for (stream, epoch), gap in runs.items():
+            self._drop(stream, epoch, gap)
 
-    def _rest(self) -> list[RingFrame]:
-        rest = [job.frame for job in self._jobs]
-        self._jobs.clear()
+    def _add_to_run(self, runs: dict[tuple[int, int], Gap], frame: RingFrame, reason: str) -> None:
+        """One gap for numbers that follow each other: what lies between others is accounted for elsewhere."""
+        key, at_ns = (frame.stream, frame.epoch), frame.monotonic_ns
+        run = runs.get(key)
+        if run is not None and run.first is not None and run.last == frame.number - 1:
+            runs[key] = Gap(reason, run.first, frame.number, run.count + 1, run.start_ns, at_ns)
+            return
+        if run is not None:
+            self._drop(*key, run)
+        runs[key] = Gap(reason, frame.number, frame.number, 1, at_ns, at_ns)
+
+    def _rest(self) -> Iterator[RingFrame]:
+        while self._jobs:
+            yield self._jobs.popleft().frame
         while (frame := self.ring.take()) is not None:
-            rest.append(frame)
-        return rest
+            yield frame
 
-    def finish(self, now_ns: int) -> None:
-        """Seal the files. Without an END from the camera its silence until now is an outage."""
+    def settle(self, counts: Mapping[int, CameraCounts], now_ns: int) -> None:
+        """Account for what a camera process took with it when it was killed: frames between its hands and
+        the ring, and gaps that it had counted and not yet told. Nothing is queued any more.
+        """
+        for index, stream in self._streams.items():
+            count = counts[index]
+            for reason, counted in ((RING_FULL, count.refused), (LOST_AT_CAMERA, count.lost)):
+                if counted > stream.told[reason]:
+                    untold = counted - stream.told[reason]
+                    gap = Gap(reason, None, None, untold, stream.last_ns, now_ns)
+                    with contextlib.suppress(StorageError):
+                        self._write_gap(index, self._epoch, gap.as_dict())
+            passed_on = sum(self.counters[f"{what}{self.index}.{index}"] for what in ("written", "dropped"))
+            vanished = count.captured - count.refused - passed_on
+            if vanished > 0:
+                self._drop(index, self._epoch, Gap(STOPPED, None, None, vanished, stream.last_ns, now_ns))
+
+    def finish(self, end_ns: int) -> None:
+        """Seal the files. Without an END from the camera its silence until then is an outage."""
         if not self.ended:
-            self._outages_until(now_ns, 0)
+            self._outages_until(end_ns)
+        if self._meshes is not None:
+            try:
+                self._meshes.close()
+            finally:
+                self._count_lost_meshes()
         if self._files is not None:
             self._files.rotate()
-        if self._meshes is not None:
-            self._meshes.close()
 
     def rotate_if_poisoned(self) -> bool:
         """True where a segment had to be left because it takes nothing any more."""
@@ -284,3 +407,8 @@ class Lane:
             return False
         self._files.rotate()
         return True
+
+
+def _json(frame: RingFrame) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(bytes(frame.data))
+    return value

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from capture import session
 from capture.ring import RingFrame
 from codec import durable
-from codec.errors import StorageError
+from codec.errors import CodecError, StorageError
 from codec.mesh import MeshWriter
 
 
@@ -26,6 +26,7 @@ class MeshSeries:
     def __init__(self, folder: Path, *, metadata: dict[str, Any], preset: int) -> None:
         self._folder, self._metadata, self._preset = folder, metadata, preset
         self._writer: MeshWriter | None = None
+        self._lost = 0
 
     @property
     def is_behind(self) -> bool:
@@ -35,16 +36,16 @@ class MeshSeries:
     def append(self, frame: RingFrame) -> int:
         """Append one frame; returns by how much the file has grown (it grows once a second).
 
-        Raises StorageError; the next call then begins another file.
+        Raises StorageError, and the next call then begins another file; CodecError for what is no mesh.
         """
+        split = _vertices_in(frame)
         if self._writer is None:
             durable.make_directory(self._folder)
             number = session.next_segment_number(self._folder, prefix=session.MESH_PREFIX, suffix="xz")
             path = session.segment_path(self._folder, number, prefix=session.MESH_PREFIX, suffix="xz")
             self._writer = MeshWriter(path, metadata=self._metadata, preset=self._preset)
         points = cast("npt.NDArray[np.float32]", frame.data)
-        split = int(json.loads(frame.meta)["vertices"])
-        before = self._writer.size_bytes
+        before, taken = self._writer.size_bytes, self._writer.frames_total
         try:
             self._writer.append(
                 vertices=points[:, :split],
@@ -56,12 +57,32 @@ class MeshSeries:
             broken, self._writer = self._writer, None
             with contextlib.suppress(StorageError):
                 broken.close()
-            lost = broken.frames_total - broken.frames_written
+            lost = taken - broken.frames_written
+            self._lost += lost
             raise StorageError(f"{error}; {lost} meshes of {broken.path} are lost") from error
         return self._writer.size_bytes - before
 
+    def take_lost(self) -> int:
+        """How many frames were appended and then refused by the disk, since the last call."""
+        lost, self._lost = self._lost, 0
+        return lost
+
     def close(self) -> None:
-        """Close the file; every frame is in it."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Close the file; every frame is in it. Raises StorageError, and take_lost() says what was lost."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            finally:
+                self._lost += writer.frames_total - writer.frames_written
+
+
+def _vertices_in(frame: RingFrame) -> int:
+    """How many of the points are vertices. Estimators that others wrote may not say it, or say it wrong."""
+    try:
+        count = json.loads(frame.meta)["vertices"]
+    except (ValueError, KeyError, TypeError):
+        count = None
+    if type(count) is not int or frame.data.ndim != 3 or not 0 <= count <= frame.data.shape[1]:
+        raise CodecError('a mesh is (people, points, 3), and its meta says "vertices": how many are vertices')
+    return count

@@ -1,17 +1,20 @@
 """The supervised processes: how each kind is started, watched, restarted and given up.
 
 A camera that dies or hangs is started again with a back-off that never gives up; a worker (writer,
-estimator, preview) as often as it was promised. What happens is told to a `Journal`; policy about the
-recording as a whole belongs to capture.service.
+estimator, preview) as often in a row as it was promised. Nothing here waits for a process. What happens
+is told to a `Journal`; policy about the recording as a whole belongs to capture.service.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from capture.backoff import HELD_S, Backoff
 from capture.camera import OPENING, CameraJob
 from capture.counters import CounterPage
 from capture.frames import CameraInfo
@@ -22,8 +25,11 @@ from capture.wire import camera_info_from_dict
 
 _HANG_S = 5.0  # a heart that stands still this long while frames should come
 _OPEN_HANG_S = 120.0  # opening may render a loop, reset a device or import a large SDK
+_WORKER_HANG_S = 60.0  # a worker may be at one large model or one slow disk for a while
 _FIRST_RESTART_S = 1.0
-_HELD_S = 60.0  # a process that lived this long failed anew, not again
+_FIRST_WORKER_RESTART_S = 0.05  # frames wait in the rings, for as long as these have room
+_LONGEST_WORKER_RESTART_S = 10.0
+_OWN_PAUSE_S = 2.0
 
 
 class Journal(Protocol):
@@ -37,6 +43,42 @@ class Journal(Protocol):
 
     def say(self, message: str) -> None:
         """One line for the user."""
+
+
+def start_child(name: str, entry: str, job: Any, fds: Iterable[int]) -> Child:
+    """A child that only its pipe can tell to stop.
+
+    `timeout` and systemd send SIGTERM to every process of a recording, but only the supervisor may act on
+    it: writers and cameras have frames in their hands. Blocked is what a child inherits.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        return Child(name, entry, job, fds)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def kill(child: Child) -> None:
+    """SIGKILL without waiting: a process in the hands of a broken driver may take its time to die."""
+    if child.exit_code() is None:
+        os.kill(child.pid, signal.SIGKILL)
+
+
+@dataclass(slots=True)
+class Pulse:
+    """How long a heart has stood still. What was stopped together with us (Ctrl-Z, a suspended machine)
+    is not held against anybody."""
+
+    _looked_s: float = 0.0
+    _excused_s: float = 0.0
+
+    def silent_s(self, heartbeat_ns: int) -> float:
+        """Seconds without a beat, as far as we were there to hear it."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s > _OWN_PAUSE_S:
+            self._excused_s = now_s
+        self._looked_s = now_s
+        return now_s - max(heartbeat_ns / 1e9, self._excused_s)
 
 
 def ending(code: int | None) -> str:
@@ -66,18 +108,26 @@ class CameraProcess:
     finished: bool = False
     broke_off: bool = False
     started: bool = False
-    _restarts: int = 0
+    _killed: bool = False
     _restart_at_s: float = 0.0
     _spawned_s: float = 0.0
+    _pulse: Pulse = field(default_factory=Pulse)
+    _backoff: Backoff = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._backoff = Backoff(_FIRST_RESTART_S, self.spec.restart_max_s)
 
     def spawn(self) -> None:
         """Start the process; once the recording has started it does not wait for "go"."""
         job = CameraJob(self.spec, self.ring.spec, self.counters.fd, self.started)
         self.counters["heartbeat_ns"] = time.monotonic_ns()
         self.counters["state"] = OPENING
-        self._spawned_s = time.monotonic()
+        self._spawned_s, self._killed, self._pulse = time.monotonic(), False, Pulse()
         fds = (self.counters.fd, *self.ring.spec.fds)
-        self.child = Child(self.spec.name, "capture.camera:run", job, fds)
+        try:
+            self.child = start_child(self.spec.name, "capture.camera:run", job, fds)
+        except OSError as error:  # no memory, no process, no descriptor left: later there may be
+            self._plan_restart(f"its process cannot be started ({error.strerror})")
 
     def go(self) -> None:
         """From now on its frames count."""
@@ -96,7 +146,7 @@ class CameraProcess:
             self.info = camera_info_from_dict(event["camera"])
             if self.failure is not None:
                 self.journal.say(f"camera {name} is back")
-            self.failure = None
+            self.failure, self.permanent = None, False
             self.journal.event("camera-opened", camera=name)
         elif kind in ("away", "error"):
             self.failure = event["message"]
@@ -104,6 +154,9 @@ class CameraProcess:
             self.journal.event(f"camera-{kind}", camera=name, message=event["message"])
             if self.started:
                 self.journal.problem(event["message"])
+        elif kind == "problem":
+            self.journal.event("camera-problem", camera=name, message=event["message"])
+            self.journal.problem(event["message"])
         elif kind == "done":
             self.finished = True
             self.broke_off = event["reason"] == "failed"
@@ -118,63 +171,90 @@ class CameraProcess:
             return
         code = self.child.exit_code()
         if code is None:
-            self._kill_if_hanging(now_s)
+            self._kill_if_hanging()
             return
         self.pump()
         self.child.close()
         self.child = None
         if not self.finished and not self._hopeless:
-            self._plan_restart(code, now_s)
+            self._plan_restart(f"its process ended ({ending(code)})")
 
     @property
     def _hopeless(self) -> bool:
         """Before the start somebody is there to mend a wrong profile; later on only trying again is left."""
         return self.permanent and not self.started
 
-    def _kill_if_hanging(self, now_s: float) -> None:
-        silent_s = now_s - self.counters["heartbeat_ns"] / 1e9
+    def _kill_if_hanging(self) -> None:
+        silent_s = self._pulse.silent_s(self.counters["heartbeat_ns"])
         patience_s = _OPEN_HANG_S if self.counters["state"] == OPENING else max(_HANG_S, self.spec.stall_s)
-        if silent_s > patience_s and self.child is not None:
+        if silent_s <= patience_s or self._killed or self.child is None:
+            return
+        self._killed = True
+        if not self.finished:  # else it hangs in closing its device, which no longer matters
             self.journal.problem(
                 f"camera {self.spec.name}: its process hangs; it is killed and started again"
             )
-            self.child.kill()
+        kill(self.child)
 
-    def _plan_restart(self, code: int, now_s: float) -> None:
-        if now_s - self._spawned_s > _HELD_S:
-            self._restarts = 0
-        delay_s = min(self.spec.restart_max_s, _FIRST_RESTART_S * 2**self._restarts)
-        self._restarts = min(self._restarts + 1, 16)
+    def _plan_restart(self, what: str) -> None:
+        now_s, name = time.monotonic(), self.spec.name
+        delay_s = self._backoff.after(now_s - self._spawned_s)
         self._restart_at_s = now_s + delay_s
-        name = self.spec.name
-        self.journal.event("camera-restart", camera=name, exit_code=code, delay_s=delay_s)
-        message = f"camera {name}: its process ended ({ending(code)}); again in {delay_s:.0f} s"
-        if self.failure is None and self.info is None:
+        self.journal.event("camera-restart", camera=name, why=what, delay_s=delay_s)
+        message = f"camera {name}: {what}; again in {delay_s:.0f} s"
+        if self.failure is None:
             self.failure = message
-        self.journal.problem(message)
+            self.journal.problem(message)
+        elif self.started:
+            self.journal.problem(message)
 
 
 @dataclass(slots=True)
 class WorkerProcess:
-    """The writer, an estimator or the preview. quit: its user asked for the end of the recording."""
+    """The writer, an estimator or the preview. quit: its user asked for the end of the recording.
+
+    heartbeat: when it last showed life (monotonic ns), for a process that is to be replaced when it hangs.
+    """
 
     name: str
     entry: str
     job: Any
     fds: tuple[int, ...]
-    restarts_left: int
+    restarts: int
     journal: Journal
+    heartbeat: Callable[[], int] | None = None
     child: Child | None = None
     ready: bool = False
     done: bool = False
     quit: bool = False
+    _told: str = ""
+    _killed: bool = False
+    _left: int = field(init=False)
+    _restart_at_s: float | None = None
+    _spawned_s: float = 0.0
+    _pulse: Pulse = field(default_factory=Pulse)
+    _backoff: Backoff = field(
+        default_factory=lambda: Backoff(_FIRST_WORKER_RESTART_S, _LONGEST_WORKER_RESTART_S)
+    )
+
+    def __post_init__(self) -> None:
+        self._left = self.restarts
 
     def spawn(self) -> None:
-        """Start the process."""
-        self.child = Child(self.name, self.entry, self.job, self.fds)
+        """Start the process; one that takes the place of another is told what that was told."""
+        self._spawned_s, self._restart_at_s = time.monotonic(), None
+        self.ready, self._killed, self._pulse = False, False, Pulse()
+        try:
+            self.child = start_child(self.name, self.entry, self.job, self.fds)
+        except OSError as error:
+            self._plan_restart(f"the {self.name} process cannot be started ({error.strerror})")
+            return
+        if self._told:
+            self.child.send(self._told)
 
     def send(self, command: str) -> None:
-        """Send a command, where there is somebody to take it."""
+        """Send a command, also to whoever takes the place of a process that dies."""
+        self._told = command
         if self.child is not None:
             self.child.send(command)
 
@@ -196,10 +276,15 @@ class WorkerProcess:
                 self.journal.problem(event["message"], serious=kind != "notice" and not event.get("ok"))
 
     def tend(self) -> None:
-        """Start it again if it has ended before its time."""
-        if self.child is None or self.child.exit_code() is None:
+        """Kill it if it hangs, start it again if it has ended before its time."""
+        if self.child is None:
+            if self._restart_at_s is not None and time.monotonic() >= self._restart_at_s:
+                self.spawn()
             return
         code = self.child.exit_code()
+        if code is None:
+            self._kill_if_hanging(self.child)
+            return
         self.pump()
         self.child.close()
         self.child = None
@@ -207,12 +292,26 @@ class WorkerProcess:
             self.done = True
             return
         self.journal.event("restart", process=self.name, exit_code=code)
-        if self.restarts_left > 0:
-            self.restarts_left -= 1
-            self.journal.problem(f"the {self.name} process ended ({ending(code)}) and is started again")
-            self.spawn()
+        self._plan_restart(f"the {self.name} process ended ({ending(code)})")
+
+    def _kill_if_hanging(self, child: Child) -> None:
+        if self.heartbeat is None or not self.ready or self._killed:
+            return
+        if self._pulse.silent_s(self.heartbeat()) > _WORKER_HANG_S:
+            self._killed = True
+            self.journal.event("hangs", process=self.name)
+            self.journal.problem(f"the {self.name} process hangs; it is killed")
+            kill(child)
+
+    def _plan_restart(self, what: str) -> None:
+        lived_s = time.monotonic() - self._spawned_s
+        delay_s = self._backoff.after(lived_s)
+        if lived_s >= HELD_S:
+            self._left = self.restarts
+        if self._left > 0:
+            self._left -= 1
+            self._restart_at_s = time.monotonic() + delay_s
+            self.journal.problem(f"{what} and is started again")
         else:
             self.done = True
-            self.journal.problem(
-                f"the {self.name} process ended ({ending(code)}); recording goes on without it"
-            )
+            self.journal.problem(f"{what}; recording goes on without it")

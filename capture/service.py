@@ -8,17 +8,19 @@ killed the children notice the end of their pipes: the cameras stop, the writer 
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from capture import session
 from capture.camera import COUNTERS as CAMERA_COUNTERS
+from capture.camera import MAX_STREAMS
 from capture.config import Rig
 from capture.counters import CounterPage
 from capture.effort import LADDER
@@ -26,26 +28,32 @@ from capture.estimation import COUNTERS as ESTIMATION_COUNTERS
 from capture.estimation import EstimationJob
 from capture.frames import CameraInfo
 from capture.preview import PreviewJob
-from capture.processes import CameraProcess, WorkerProcess
+from capture.processes import CameraProcess, WorkerProcess, kill
 from capture.ring import FrameRing
 from capture.spawn import Child
+from capture.specs import EstimatorSpec
 from capture.totals import Totals, count_totals
 from capture.versions import versions
 from capture.writer import COUNTERS as WRITER_COUNTERS
 from capture.writer import LaneSpec, WriterJob
-from codec.errors import CameraError, DiskFullError, NightrigError
+from codec.errors import CameraError, DiskFullError, NightrigError, StorageError
 
 _MB = 1 << 20
 _ESTIMATOR_RING_BYTES = 16 * _MB
 _MIN_RING_BYTES = 4 * _MB
 _START_S = 120.0
 _STOP_S = 5.0
-_DRAIN_S = 60.0
+_DYING_S = 3.0
+_DRAIN_S = 30.0  # without a frame that leaves a ring
 _LAST_WORDS_S = 5.0
+_ONE_SIGTERM_S = 0.5  # `timeout` sends its SIGTERM twice: to us, and to our group
 _WRITER_RESTARTS = 1_000_000
 _ESTIMATOR_RESTARTS = 5
 _TICK_S = 0.1
+_EXIT_TICK_S = 0.01  # a process whose pipe has ended is about to end too
 _PROBLEMS_KEPT = 100
+_TOLD_AT_ONCE = 5
+_LINES_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,29 @@ class Outcome:
     problems: list[str]
 
 
+@dataclass(slots=True)
+class Repeats:
+    """Which lines are worth telling again: a camera that flaps all night must not fill the terminal.
+
+    The first few are told, then one in a minute, two minutes, four ... up to an hour.
+    """
+
+    _seen: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+
+    def worth_telling(self, message: str, now_s: float) -> str:
+        """The line to tell, with what was left out since the last one; "" for none."""
+        key = re.sub(r"[0-9]+", "", message)  # it is the same line with another number in it
+        if len(self._seen) > _LINES_REMEMBERED:
+            self._seen.clear()
+        told, held_back, next_s = self._seen.get(key, (0, 0, 0.0))
+        if now_s < next_s:
+            self._seen[key] = (told, held_back + 1, next_s)
+            return ""
+        pause_s = 0.0 if told < _TOLD_AT_ONCE else min(3600.0, 60.0 * 2 ** min(told - _TOLD_AT_ONCE, 6))
+        self._seen[key] = (told + 1, 0, now_s + pause_s)
+        return f"{message} (and {held_back} times before)" if held_back else message
+
+
 class Service:
     """One recording, from the first process to the last byte."""
 
@@ -87,12 +118,14 @@ class Service:
         self._rig, self._root = rig, root
         self._duration_s = rig.duration_s if duration_s is None else duration_s
         self._wants_preview = rig.preview if preview is None else preview
-        self.say, self._on_status = say, on_status
+        self._say, self._on_status = say, on_status
+        self._repeats = Repeats()
         self._signals = 0
+        self._terminated_s = -_ONE_SIGTERM_S
         self._problems: list[str] = []
         self._started_s = 0.0
         self._cameras: list[CameraProcess] = []
-        self._estimators: list[WorkerProcess] = []
+        self._estimators: dict[str, WorkerProcess] = {}
         self._previews: list[WorkerProcess] = []
 
     def run(self) -> Outcome:
@@ -121,7 +154,12 @@ class Service:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        now_s = time.monotonic()
+        if number == signal.SIGTERM and now_s - self._terminated_s < _ONE_SIGTERM_S:
+            return
         self._signals += 1
+        if number == signal.SIGTERM:
+            self._terminated_s = now_s
 
     @property
     def _told_to_stop(self) -> bool:
@@ -131,9 +169,12 @@ class Service:
 
     def _check_room(self) -> None:
         folder = self._root.absolute()
-        while not folder.exists():
-            folder = folder.parent
-        disk = os.statvfs(folder)
+        try:
+            while not folder.exists():
+                folder = folder.parent
+            disk = os.statvfs(folder)
+        except OSError as error:
+            raise StorageError(f"cannot record to {self._root}: {error.strerror}") from error
         free, reserve = disk.f_bavail * disk.f_frsize, self._rig.record.reserve_mb * _MB
         if free <= reserve:
             raise DiskFullError(
@@ -179,28 +220,45 @@ class Service:
         )
         pages = (self._writer_page.fd, *(camera.counters.fd for camera in self._cameras))
         fds = (*pages, *(fd for lane in lanes for fd in lane.ring.fds))
-        return WorkerProcess("writer", "capture.writer:run", job, fds, _WRITER_RESTARTS, self)
+        return WorkerProcess(
+            "writer",
+            "capture.writer:run",
+            job,
+            fds,
+            _WRITER_RESTARTS,
+            self,
+            heartbeat=lambda: self._writer_page["heartbeat_ns"],
+        )
 
     # ---- starting ----
 
     def _start(self) -> None:
-        self.say(f"opening {', '.join(camera.spec.name for camera in self._cameras)} ...")
+        self._say(f"opening {', '.join(camera.spec.name for camera in self._cameras)} ...")
         self._writer.spawn()
         for camera in self._cameras:
             camera.spawn()
         self._wait_until(lambda: all(c.info is not None or c.failure is not None for c in self._cameras))
         self._refuse_hopeless_start()
-        infos = {c.spec.name: c.info for c in self._cameras if c.info is not None}
-        self._start_estimators(infos)
-        if self._wants_preview and not self._told_to_stop:
-            self._start_preview(infos)
-        self._wait_until(lambda: all(worker.ready or worker.done for worker in self._estimators))
+        if self._told_to_stop:
+            return
+        self._start_estimators()
+        for spec in self._rig.estimator_specs():
+            if spec.name not in self._estimators:
+                self.problem(f"estimator {spec.name} waits for its cameras: {', '.join(spec.cameras)}")
+        if self._wants_preview:
+            self._start_preview(self._infos())
+        self._wait_until(lambda: all(w.ready or w.done for w in self._estimators.values()))
+        for name, worker in self._estimators.items():
+            if not (worker.ready or worker.done or self._told_to_stop):
+                self.problem(
+                    f"estimator {name} is not ready after {_START_S:.0f} s; recording begins without it"
+                )
         for camera in self._cameras:
             camera.go()
         self._started_s = time.monotonic()
         self.event("started")
         if not self._told_to_stop:
-            self.say(f"recording to {self._folder}; Ctrl-C ends it")
+            self._say(f"recording to {self._folder}; Ctrl-C ends it")
         self._save({})
 
     def _wait_until(self, done: Callable[[], bool]) -> None:
@@ -221,23 +279,38 @@ class Service:
         for camera in failed:
             self.problem(f"{camera.failure}; the others record, it is tried again and again")
 
-    def _start_estimators(self, infos: dict[str, CameraInfo]) -> None:
-        rings = {camera.spec.name: camera.ring.spec for camera in self._cameras}
+    def _infos(self) -> dict[str, CameraInfo]:
+        return {camera.spec.name: camera.info for camera in self._cameras if camera.info is not None}
+
+    def _start_estimators(self) -> None:
+        """Those whose cameras are all there; an estimator of a camera that comes later is started then."""
+        infos = self._infos()
         for index, spec in enumerate(self._rig.estimator_specs()):
-            job = EstimationJob(
-                spec=spec,
-                cameras={name: info for name, info in infos.items() if name in spec.cameras},
-                rings={name: ring for name, ring in rings.items() if name in spec.cameras},
-                observer=index,
-                results=self._results[index].spec,
-                counters_fd=self._estimation_pages[index].fd,
-            )
-            fds = [self._estimation_pages[index].fd, *self._results[index].spec.fds]
-            fds += [fd for ring in job.rings.values() for fd in ring.fds]
-            name, entry = f"estimator {spec.name}", "capture.estimation:run"
-            worker = WorkerProcess(name, entry, job, tuple(fds), _ESTIMATOR_RESTARTS, self)
-            self._estimators.append(worker)
-            worker.spawn()
+            if spec.name not in self._estimators and infos.keys() >= set(spec.cameras):
+                self._start_estimator(index, spec, {name: infos[name] for name in spec.cameras})
+
+    def _start_estimator(self, index: int, spec: EstimatorSpec, infos: dict[str, CameraInfo]) -> None:
+        rings = {camera.spec.name: camera.ring.spec for camera in self._cameras}
+        page = self._estimation_pages[index]
+        job = EstimationJob(
+            spec=spec,
+            cameras=infos,
+            rings={name: ring for name, ring in rings.items() if name in infos},
+            observer=index,
+            results=self._results[index].spec,
+            counters_fd=page.fd,
+        )
+        worker = WorkerProcess(
+            f"estimator {spec.name}",
+            "capture.estimation:run",
+            job,
+            (page.fd, *self._results[index].spec.fds, *(fd for r in job.rings.values() for fd in r.fds)),
+            _ESTIMATOR_RESTARTS,
+            self,
+            heartbeat=lambda: page["heartbeat_ns"],
+        )
+        self._estimators[spec.name] = worker
+        worker.spawn()
 
     def _start_preview(self, infos: dict[str, CameraInfo]) -> None:
         names = [estimator.name for estimator in self._rig.estimator_specs()]
@@ -259,16 +332,17 @@ class Service:
     # ---- while it runs ----
 
     def _workers(self) -> list[WorkerProcess]:
-        return [self._writer, *self._estimators, *self._previews]
+        return [self._writer, *self._estimators.values(), *self._previews]
 
     def _children(self) -> list[Child]:
         children = [camera.child for camera in self._cameras]
         children += [worker.child for worker in self._workers()]
         return [child for child in children if child is not None]
 
-    def _pump(self) -> None:
+    def _pump(self, wait_s: float = _TICK_S) -> None:
         """Wait a moment for events, and act on them."""
-        select.select([child.event_fd for child in self._children()], [], [], _TICK_S)
+        speaking = [child.event_fd for child in self._children() if not child.silent]
+        select.select(speaking, [], [], wait_s if speaking else min(wait_s, _EXIT_TICK_S))
         for camera in self._cameras:
             camera.pump()
         for worker in self._workers():
@@ -279,6 +353,8 @@ class Service:
             camera.tend()
         for worker in self._workers():
             worker.tend()
+        if self._started_s and len(self._estimators) < len(self._results):
+            self._start_estimators()
 
     def _watch(self) -> None:
         next_status_s = self._started_s + 1.0
@@ -322,37 +398,72 @@ class Service:
         for camera in self._cameras:
             if camera.child is not None:
                 camera.child.send("stop")
-        self._await_exit(lambda: [camera.child for camera in self._cameras], patience)
-        observers = [*self._estimators, *self._previews]
+        self._await_exit([camera.child for camera in self._cameras], patience)
+        observers = [*self._estimators.values(), *self._previews]
         for worker in observers:
             worker.send("stop")
-        self._await_exit(lambda: [worker.child for worker in observers], patience)
+        self._await_exit([worker.child for worker in observers], patience)
         self._drain(patience)
 
-    def _await_exit(self, children: Callable[[], list[Child | None]], patience: int) -> None:
-        deadline_s = time.monotonic() + _STOP_S
-        while running := [c for c in children() if c is not None and c.exit_code() is None]:
+    def _await_exit(self, children: Sequence[Child | None], patience: int) -> None:
+        deadline_s, killed = time.monotonic() + _STOP_S, False
+        while running := [c for c in children if c is not None and c.exit_code() is None]:
             self._pump()
-            if time.monotonic() > deadline_s or self._signals > patience:
+            self._writer.tend()  # somebody must take what is still coming
+            now_s = time.monotonic()
+            if not killed and (now_s > deadline_s or self._signals > patience):
+                killed, deadline_s = True, now_s + _DYING_S
                 for child in running:
                     self.event("killed", process=child.name)
-                    child.kill()
-        self._pump()
+                    kill(child)
+            elif killed and now_s > deadline_s:  # in the hands of a broken driver; nobody can wait for that
+                self.problem(
+                    f"{', '.join(child.name for child in running)} cannot be killed and stays behind"
+                )
+                break
+        self._pump(0.0)
 
     def _drain(self, patience: int) -> None:
-        self._writer.tend()
+        """The writer writes what is queued, for as long as it gets anywhere; one that dies is replaced."""
         self._writer.send("stop")
-        deadline_s, hurried = time.monotonic() + _DRAIN_S, False
-        while self._writer.child is not None and self._writer.child.exit_code() is None:
-            self._pump()
-            if not hurried and (self._signals > patience or time.monotonic() > deadline_s):
-                hurried, deadline_s = True, time.monotonic() + _LAST_WORDS_S
-                self.problem("stopped with frames still queued; they are counted as dropped")
+        hurried, queued, deadline_s = False, -1, time.monotonic() + _DRAIN_S
+        while not self._writer.done:
+            now_s, left = time.monotonic(), self._queued()
+            if left != queued and not hurried:
+                queued, deadline_s = left, now_s + _DRAIN_S
+            if not hurried and (self._signals > patience or now_s > deadline_s):
+                hurried, deadline_s = True, now_s + _LAST_WORDS_S
+                if left:
+                    self.problem("stopped with frames still queued; they are counted as dropped")
                 self._writer.send("now")
-            if hurried and time.monotonic() > deadline_s:
+            elif hurried and now_s > deadline_s:
                 self.problem("the writer did not end and was killed; its files lack only their index")
-                self._writer.child.kill()
-        self._pump()
+                break
+            self._pump()
+            self._writer.tend()
+        if self._writer.child is not None and not self._writer.child.wait(
+            _DYING_S if self._writer.done else 0
+        ):
+            kill(self._writer.child)
+            self._writer.child.wait(_DYING_S)
+        self._pump(0.0)
+        if not self._writer.done:
+            self._count_unwritten()
+
+    def _queued(self) -> int:
+        return sum(ring.queued for ring in (*(c.ring for c in self._cameras), *self._results))
+
+    def _count_unwritten(self) -> None:
+        """The writer is gone for good: what it has not accounted for is dropped."""
+        for lane, camera in enumerate(self._cameras):
+            for stream in range(MAX_STREAMS):
+                passed_on = sum(
+                    self._writer_page[f"{what}{lane}.{stream}"] for what in ("written", "dropped")
+                )
+                refused = camera.counters[f"dropped{stream}"]
+                left = camera.counters[f"captured{stream}"] - refused - passed_on
+                if left > 0:
+                    self._writer_page.add(f"dropped{lane}.{stream}", left)
 
     def _finish(self) -> Outcome:
         totals = self._totals()
@@ -383,7 +494,8 @@ class Service:
             return
         for child in self._children():
             if child.exit_code() is None:
-                child.kill()
+                kill(child)
+                child.wait(_DYING_S)
             child.close()
         for camera in self._cameras:
             camera.ring.close()
@@ -402,8 +514,16 @@ class Service:
         except OSError as error:
             self.say(f"cannot write {self._folder / session.EVENTS_FILE}: {error.strerror}")
 
+    def say(self, message: str) -> None:
+        """One line for the user, unless it was told often enough."""
+        line = self._repeats.worth_telling(message, time.monotonic())
+        if line:
+            self._say(line)
+
     def problem(self, message: str, *, serious: bool = True) -> None:
         """One line for the user; a serious one is kept with the session."""
-        if serious:
-            self._problems.append(message)
-        self.say(message)
+        line = self._repeats.worth_telling(message, time.monotonic())
+        if line:
+            if serious:
+                self._problems.append(line)
+            self._say(line)

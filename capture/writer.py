@@ -20,10 +20,10 @@ from typing import Any
 
 from capture import session
 from capture.camera import COUNTERS as CAMERA_COUNTERS
-from capture.camera import MAX_STREAMS
+from capture.camera import DONE, MAX_STREAMS
 from capture.counters import CounterPage
 from capture.effort import LADDER, EffortLadder, Load
-from capture.lane import Lane, LaneLoad, LaneSettings
+from capture.lane import CameraCounts, Lane, LaneLoad, LaneSettings
 from capture.people import MeshSeries
 from capture.ring import FrameRing, RingSpec, drain_event
 from capture.segments import CameraFiles, SegmentLimits
@@ -102,8 +102,9 @@ class _Writer:
         }
         self._lanes = [self._lane(i, spec) for i, spec in enumerate(job.lanes)]
         self._stopping = self._orphaned = self._at_once = False
-        self._orphan_deadline_s = 0.0
+        self._orphan_deadline_s = self._stopping_s = 0.0
         self._blocked_until_s = self._refused_s = 0.0
+        self._disk_is_gone = ""
         self._second_s = time.monotonic()
         self._disk_rate = 0.0
         self._people_taken = False
@@ -173,8 +174,8 @@ class _Writer:
     def run(self) -> int:
         self._link.event("ready")
         while not self._finished():
-            self._wait()
-            self._obey()
+            if self._wait():
+                self._obey()
             self._counters["heartbeat_ns"] = time.monotonic_ns()
             if time.monotonic() - self._second_s >= 1.0:
                 self._each_second()
@@ -182,13 +183,15 @@ class _Writer:
         self._finish()
         return 0
 
-    def _wait(self) -> None:
+    def _wait(self) -> bool:
+        """Until there is something to do; True where a command has come."""
         fds = [lane.ring.spec.data_fd for lane in self._lanes]
         control = [] if self._orphaned else [self._link.control_fd]
         ready = select.select([*fds, self._done_fd, *control], [], [], _TICK_S)[0]
         for fd in ready:
             if fd != self._link.control_fd:
                 drain_event(fd)
+        return self._link.control_fd in ready
 
     def _move(self) -> None:
         if time.monotonic() < self._blocked_until_s:
@@ -202,6 +205,8 @@ class _Writer:
     def _append(self, lane: Lane) -> bool:
         """False where the disk refused; frames wait in the rings and it is tried again in a second."""
         try:
+            if self._disk_is_gone:
+                raise StorageError(self._disk_is_gone)
             if not self._counters["free_bytes"]:
                 raise DiskFullError(f"less than the reserve is free on the disk of {self._job.session}")
             lane.append_ready()
@@ -266,23 +271,25 @@ class _Writer:
             self._counters["effort"] = LADDER.index(self._ladder.codec)
 
     def _look_at_disk(self) -> None:
-        disk = os.statvfs(self._job.session)
+        try:
+            disk = os.statvfs(self._job.session)
+        except OSError as error:  # pulled out, or its folder removed
+            self._disk_is_gone = f"cannot write to {self._job.session}: {error.strerror}"
+            self._counters["free_bytes"] = 0
+            return
+        self._disk_is_gone = ""
         self._counters["free_bytes"] = max(0, disk.f_bavail * disk.f_frsize - self._job.reserve_bytes)
 
     # ---- the end ----
 
     def _obey(self) -> None:
-        if self._orphaned:
-            return
-        try:
-            readable = select.select([self._link.control_fd], [], [], 0)[0]
-        except OSError:
-            readable = []
-        for command in self._link.commands() if readable else []:
+        for command in self._link.commands():
             if command == "now":
                 self._stopping = self._at_once = True
             elif command == "stop":
-                self._stopping = True
+                self._stopping, self._stopping_s = True, time.monotonic()
+                self._blocked_until_s = 0.0  # the disk gets one more chance, at once
+                self._look_at_disk()
             elif command == "orphaned":
                 self._orphaned = True
                 self._orphan_deadline_s = time.monotonic() + _ORPHAN_PATIENCE_S
@@ -292,27 +299,43 @@ class _Writer:
             return True
         drained = all(lane.idle for lane in self._lanes)
         if self._orphaned:
+            late = time.monotonic() > self._orphan_deadline_s
             ended = all(lane.ended for lane in self._lanes if lane.settings.live)
-            return drained and (ended or time.monotonic() > self._orphan_deadline_s)
-        if self._stopping and self._counters["blocked"]:
-            return True  # the disk takes nothing: say so instead of waiting for ever
-        return self._stopping and drained
+            return (drained and (ended or late)) or (late and self._refused_s > self._orphan_deadline_s)
+        # Where the disk takes nothing even now, say so instead of waiting for ever.
+        return self._stopping and (drained or self._refused_s > self._stopping_s)
 
     def _finish(self) -> None:
-        now_ns = time.monotonic_ns()
         self._pool.shutdown(wait=True)
+        refusing = self._refused_s > self._stopping_s > 0.0 or time.monotonic() < self._blocked_until_s
         for lane in self._lanes:
             try:
-                if not self._counters["blocked"]:
+                if not refusing:
                     lane.append_ready()
             except StorageError as error:
                 self._refused(error)
-            lane.abandon(disk_full=bool(self._counters["blocked"]))
+                refusing = True
+            lane.abandon(disk_full=refusing)
+            self._settle(lane)
             try:
-                lane.finish(now_ns)
+                lane.finish(self._end_ns(lane))
             except StorageError as error:
                 self._refused(error)
         self._sync.close()
         self._sealer.shutdown(wait=True)
         self._link.event("done")
         sys.stderr.flush()
+
+    def _settle(self, lane: Lane) -> None:
+        page = self._camera_pages.get(lane.index)
+        if page is not None:
+            counts = {
+                i: CameraCounts(page[f"captured{i}"], page[f"dropped{i}"], page[f"lost{i}"])
+                for i in range(MAX_STREAMS)
+            }
+            lane.settle(counts, self._end_ns(lane))
+
+    def _end_ns(self, lane: Lane) -> int:
+        """When the camera stopped, which may be long ago where the disk was slow or we were stuck."""
+        page = self._camera_pages.get(lane.index)
+        return page["heartbeat_ns"] if page is not None and page["state"] == DONE else time.monotonic_ns()

@@ -1,0 +1,50 @@
+"""When a process is started again, when it is taken for hanging, and how often a user is told."""
+
+from __future__ import annotations
+
+import time
+
+from capture.backoff import HELD_S, Backoff
+from capture.processes import Pulse
+from capture.service import Repeats
+
+
+def test_waits_double_up_to_the_longest_and_never_end() -> None:
+    backoff = Backoff(1.0, 60.0)
+    assert [backoff.after(0.0) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert [backoff.after(0.0) for _ in range(10_000)][-1] == 60
+
+
+def test_what_has_held_begins_anew() -> None:
+    backoff = Backoff(1.0, 60.0)
+    assert [backoff.after(0.0), backoff.after(HELD_S - 1), backoff.after(HELD_S)] == [1, 2, 1]
+    assert backoff.after(0.0) == 2
+
+
+def test_heart_that_stands_still_is_heard() -> None:
+    pulse, beat_ns = Pulse(), time.monotonic_ns()
+    pulse._looked_s = time.monotonic() - 1.0
+    assert pulse.silent_s(beat_ns - 8_000_000_000) >= 8.0
+
+
+def test_heart_that_stood_still_while_we_were_stopped_ourselves_is_excused() -> None:
+    pulse = Pulse()
+    pulse._looked_s = time.monotonic() - 8.0  # Ctrl-Z stops us all
+    assert pulse.silent_s(time.monotonic_ns() - 8_000_000_000) < 1.0
+
+
+def test_same_line_is_told_a_few_times_and_then_ever_more_seldom() -> None:
+    repeats = Repeats()
+    lines = [repeats.worth_telling(f"camera a: no frame for {n} s", 2.0 * n) for n in range(18_000)]  # 10 h
+    told = [line for line in lines if line]
+    assert told[:5] == [f"camera a: no frame for {n} s" for n in range(5)]
+    assert 10 < len(told) < 30
+    assert "times before)" in told[-1]
+    assert repeats.worth_telling("camera b: no frame for 7 s", 36_000.0) == "camera b: no frame for 7 s"
+
+
+def test_lines_that_all_differ_do_not_fill_the_memory() -> None:
+    repeats = Repeats()
+    for number in range(5000):
+        assert repeats.worth_telling("x" * number, 0.0) == "x" * number
+    assert len(repeats._seen) <= 1001
