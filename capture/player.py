@@ -6,22 +6,20 @@ shows it says how much time has passed, and draws `tiles()` and `fields()`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import numpy.typing as npt
 
+from capture._picture_streams import picture_streams
 from capture.decoding import decode
 from capture.preview.depth_colors import DEFAULT_RANGE, DepthRange, follow
 from capture.preview.status import Field
 from capture.preview.tiles import Tile
 from capture.recording import RecordedStream, Recording
-from codec.errors import CodecError, ConfigError, DamagedError
+from codec.errors import CodecError, DamagedError
 from codec.records import CODEC_JPEG
 
-_FORMATS = ("z16", "jpeg", "bgr8", "y8")
 _SILENT_S = 1.0
 _SILENT_FRAMES = 5
 _DEFAULT_FPS = 30.0
@@ -66,7 +64,7 @@ class Player:
     ) -> None:
         """Start at the beginning. Raises ConfigError where there is nothing to show."""
         self._recording = recording
-        self._shown = [_Shown(stream) for stream in _streams(recording, camera)]
+        self._shown = [_Shown(stream) for stream in picture_streams(recording, camera)]
         self.speed, self.loop = speed, loop
         self.playing = True
         self.begin_ns = min(shown.stream.first_ns for shown in self._shown)
@@ -178,21 +176,6 @@ class Player:
             if gap.stream in names and gap.start_ns - slack_ns <= self.position_ns <= gap.end_ns + slack_ns
         ]
         return ", ".join(dict.fromkeys(f"{gap.stream}: {gap.count} {gap.reason}" for gap in here))
-
-
-def _streams(recording: Recording, camera: str | None) -> Sequence[RecordedStream]:
-    pictures = [s for s in recording.streams.values() if s.info.pixel_format in _FORMATS and len(s)]
-    if not pictures:
-        raise ConfigError(f"{recording.path} has no pictures to show")
-    if camera is None:
-        return pictures
-    chosen = [stream for stream in pictures if stream.name.rpartition("/")[0] == camera]
-    if not chosen:
-        known = list(dict.fromkeys(stream.name.rpartition("/")[0] for stream in pictures))
-        near = get_close_matches(camera, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-        raise ConfigError(f"--camera {camera}: no such camera in {recording.path}; {hint}")
-    return chosen
 
 
 def _clock(seconds: float) -> str:

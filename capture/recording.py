@@ -210,6 +210,7 @@ class Recording:
     streams   "<camera>/<stream>" -> RecordedStream, cameras in the order of their names
     gaps      what is missing, as the recording accounts for it, in order of time
     damage    what cannot be read, as far as has been looked: opening looks at headers and indexes
+    session_trouble   why session.json tells nothing though it is there; "" where it does or is not
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -217,6 +218,7 @@ class Recording:
         self.path = Path(path)
         found = session.open_session(self.path)
         self.info = found.info
+        self.session_trouble = session_trouble(self.path)
         self.mesh_paths = found.meshes
         self.damage: list[RecordingDamage] = []
         self.empty_segments: list[Path] = []
@@ -322,14 +324,18 @@ class Recording:
 
     def mesh_count(self) -> int:
         """How many mesh frames there are; quick where the files were closed properly."""
-        count = 0
+        return sum(self.mesh_counts().values())
+
+    def mesh_counts(self) -> dict[Path, int]:
+        """The same for each mesh file; those that cannot be read are listed in `damage` and left out."""
+        counts = {}
         for path in self.mesh_paths:
             try:
                 with MeshReader(path) as reader:
-                    count += len(reader)
+                    counts[path] = len(reader)
             except (FormatError, StorageError) as error:
                 self._note_mesh_damage(path, str(error))
-        return count
+        return counts
 
     def _note_mesh_damage(self, path: Path, note: str) -> None:
         if all(damage.path != path for damage in self.damage):
@@ -344,6 +350,20 @@ class Recording:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def session_trouble(folder: Path) -> str:
+    """Why the folder's session.json tells nothing though it is there; "" where it does or is not."""
+    path = folder / session.SESSION_FILE
+    if not folder.is_dir() or not path.exists():
+        return ""
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        return f"it is unreadable: {error.strerror}"
+    except ValueError:
+        value = None
+    return "" if isinstance(value, dict) and value else "it is not the JSON it should be"
 
 
 def is_mesh(frame: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from capture._new_folder import make_new_folder
 from capture._segment_survey import numbered_name
 from capture._verify_ledger import COUNTED_REASONS
 from capture.ledger import DISK_FULL, ENCODE_FAILED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
-from capture.recording import ESTIMATOR, begins_with_record, is_mesh
+from capture.recording import ESTIMATOR, begins_with_record, is_mesh, session_trouble
 from codec import durable
 from codec.durable import AppendFile
 from codec.errors import CodecError, FormatError, NotOurFileError, StorageError
@@ -43,8 +43,9 @@ Progress = Callable[[int], None]
 
 @dataclass(slots=True)
 class RecoveryReport:
-    """What was saved and what was not. `notes` say what befell single files."""
+    """What was saved and what was not. `notes` say what befell single files, `path` is the copy."""
 
+    path: Path
     records: FileReport = field(default_factory=FileReport)
     meshes: int = 0
     mesh_loss: bool = False
@@ -65,7 +66,7 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
     """
     found = session.open_session(path)
     make_new_folder(out, source=path)
-    report = RecoveryReport()
+    report = RecoveryReport(out)
     meshes = {}
     for mesh in found.meshes:
         target = _target(found.folder, mesh, out)
@@ -80,6 +81,8 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
         raise NotOurFileError(f"{path}: there is nothing in it that can be recovered")
     if path.is_dir():
         _copy_session_files(path, out, report)
+    else:
+        report.path = session.segment_path(out, 0)
     return report
 
 
@@ -108,9 +111,9 @@ _Place = tuple[Path | None, Path]
 
 
 def _places(folder: Path, series: session.Series, out: Path, *, alone: bool) -> list[_Place]:
+    if alone:  # whatever it is called: in its new folder it is the first and only segment
+        return [(series.segments[0], session.segment_path(out, 0))]
     found = [(segment, _target(folder, segment, out)) for segment in series.segments]
-    if alone:
-        return [*found]
     prefix, last = numbered_name(series.segments[-1])
     if last - len(found) > _PLACEHOLDERS_MAX:
         return [*found]  # whoever numbered these meant something else
@@ -253,7 +256,7 @@ def _copy_session_files(path: Path, out: Path, report: RecoveryReport) -> None:
             _copy(path / session.SESSION_FILE, out / session.SESSION_FILE)
         else:
             report.notes.append(
-                f"{path / session.SESSION_FILE} is damaged and left out; the rest tells as much"
+                f"{path / session.SESSION_FILE} is left out, {session_trouble(path)}; the rest tells as much"
             )
     events = path / session.EVENTS_FILE
     if events.exists():

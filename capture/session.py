@@ -149,6 +149,7 @@ class SessionFiles:
     info: dict[str, Any]
     series: tuple[Series, ...]
     meshes: tuple[Path, ...]
+    is_session: bool = False
 
 
 def open_session(path: Path) -> SessionFiles:
@@ -166,6 +167,10 @@ def open_session(path: Path) -> SessionFiles:
 def _open_session(path: Path) -> SessionFiles:
     if path.is_file():
         return SessionFiles(path.parent, {}, (Series(path.stem, (path,)),), ())
+    if path.exists() and not path.is_dir():
+        raise ConfigError(
+            f"{path} is not a file or folder; name a session folder, a camera folder or a .nrig file"
+        )
     if not path.is_dir():
         raise ConfigError(f"{path} does not exist; name a session folder, a camera folder or a .nrig file")
     own = list_segments(path) or list_segments(path, prefix=PARAMETERS_PREFIX)
@@ -183,4 +188,4 @@ def _open_session(path: Path) -> SessionFiles:
         raise NotOurFileError(
             f"{path} holds no recording: no session.json and no camera folder with .nrig files"
         )
-    return SessionFiles(path, load_session(path), tuple(series), tuple(meshes))
+    return SessionFiles(path, load_session(path), tuple(series), tuple(meshes), is_session=True)

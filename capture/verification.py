@@ -23,7 +23,7 @@ from codec.errors import FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader
 from codec.records import numbers
 
-CLEAN, LOSS, UNACCOUNTED, DAMAGE = "clean", "loss", "unaccounted", "damage"
+CLEAN, EMPTY, LOSS, UNACCOUNTED, DAMAGE = "clean", "empty", "loss", "unaccounted", "damage"
 
 
 @dataclass(slots=True)
@@ -45,14 +45,18 @@ class Report:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     ended: bool = True  # false where the recording was killed: what came last may never have been written
+    is_session: bool = False
+    cameras_known: bool = True  # false where nothing says which cameras there should be
 
     @property
     def verdict(self) -> str:
-        """CLEAN, LOSS (all of it accounted for), UNACCOUNTED or DAMAGE."""
+        """CLEAN, EMPTY (nothing was recorded), LOSS (all of it accounted for), UNACCOUNTED or DAMAGE."""
         if self.damage:
             return DAMAGE
         if self.problems:
             return UNACCOUNTED
+        if self.is_session and not (self.frames or self.meshes or self.meshes_lost):
+            return EMPTY
         return LOSS if self.gaps or self.meshes_lost else CLEAN
 
 
@@ -68,6 +72,7 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
     report = Report(path)
     with Recording(path) as recording:
         report.gaps = recording.gaps
+        trouble = recording.session_trouble
         names = [name.rpartition("/")[0] for name in recording.streams]
     found = session.open_session(path)
     threads = max(1, os.cpu_count() or 1)
@@ -91,8 +96,12 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
             report.meshes_lost += findings.meshes_lost
             counts |= ledger.counts()
     report.frames = sum(count.frames for count in counts.values())
+    report.is_session = found.is_session
     if path.is_dir() and (path / session.SESSION_FILE).exists():
-        _compare_session(found.info, counts, report)
+        _compare_session(found.info, trouble, counts, report)
+    elif found.is_session:
+        report.cameras_known = False
+        report.notes.append("no session.json: cannot tell whether whole cameras are missing")
     return report
 
 
@@ -164,11 +173,13 @@ def _check_meshes(
     return found
 
 
-def _compare_session(info: dict[str, Any], counts: dict[str, StreamCount], report: Report) -> None:
+def _compare_session(
+    info: dict[str, Any], trouble: str, counts: dict[str, StreamCount], report: Report
+) -> None:
     """The totals that the service wrote at the end against what is in the files."""
     path = report.path / session.SESSION_FILE
-    if not info:
-        report.damage.append(BadStretch(path, 0, path.stat().st_size, "it is not the JSON it should be"))
+    if trouble:
+        report.damage.append(BadStretch(path, 0, path.stat().st_size, trouble))
         return
     totals = info.get("totals")
     if not isinstance(totals, dict):

@@ -11,6 +11,7 @@ from typing import Any
 from capture.cli._progress import clock, size
 from capture.cli._tables import plural, table
 from capture.recording import RecordedStream, Recording
+from capture.session import SESSION_FILE
 
 HELP = "show what is in a recording"
 EPILOG = """examples:
@@ -44,34 +45,42 @@ def run(args: argparse.Namespace) -> int:
 def describe(recording: Recording) -> dict[str, Any]:
     """The facts as --json prints them."""
     unsealed = sum(not segment.sealed for segment in recording.segments)
-    meshes = recording.mesh_count()
+    meshes = recording.mesh_counts()
+    damage = [(d.path, d.offset, d.length, d.what) for d in recording.damage]
+    if recording.session_trouble:
+        path = recording.path / SESSION_FILE
+        damage.append((path, 0, path.stat().st_size, recording.session_trouble))
     return {
         "path": str(recording.path),
         "started": recording.utc(recording.first_ns) if recording.first_ns else None,
         "duration_s": round((recording.last_ns - recording.first_ns) / 1e9, 3),
         "file_bytes": recording.file_bytes,
-        "streams": {name: _stream(stream) for name, stream in recording.streams.items()},
-        "meshes": meshes,
+        "streams": {name: _stream(stream, meshes) for name, stream in recording.streams.items()},
+        "meshes": sum(meshes.values()),
         "segments": len(recording.segments) + len(recording.empty_segments),
         "unsealed": unsealed,
         "damage": [
-            {"file": str(d.path), "offset": d.offset, "length": d.length, "what": d.what}
-            for d in recording.damage
+            {"file": str(path), "offset": offset, "length": length, "what": what}
+            for path, offset, length, what in damage
         ],
     }
 
 
-def _stream(stream: RecordedStream) -> dict[str, Any]:
+def _stream(stream: RecordedStream, meshes: dict[Path, int]) -> dict[str, Any]:
     info, gaps = stream.info, Counter[str]()
     for gap in stream.gaps:
         gaps[gap.reason] += gap.count
+    frames = len(stream)
+    if info.pixel_format == "mesh":  # these lie in files of their own, in the same folder
+        owner = stream.name.rpartition("/")[0]
+        frames = sum(count for path, count in meshes.items() if path.parent.name == owner)
     return {
         "format": info.pixel_format,
         "width": info.width,
         "height": info.height,
         "fps": info.fps,
         "measured_fps": round(stream.fps, 3),
-        "frames": len(stream),
+        "frames": frames,
         "duration_s": round((stream.last_ns - stream.first_ns) / 1e9, 3),
         "raw_bytes": stream.raw_bytes,
         "file_bytes": stream.file_bytes,
@@ -115,7 +124,7 @@ def _row(name: str, stream: dict[str, Any]) -> tuple[str, ...]:
         f"{stream['width']}x{stream['height']}",
         f"{stream['fps']:g}" if stream["fps"] else "-",
         f"{stream['measured_fps']:.2f}" if stream["measured_fps"] else "-",
-        "-" if is_mesh else str(stream["frames"]),
+        str(stream["frames"]),
         "-" if is_mesh else clock(stream["duration_s"]),
         "-" if is_mesh else size(stream["raw_bytes"]),
         "-" if is_mesh else size(stream["file_bytes"]),
@@ -125,6 +134,8 @@ def _row(name: str, stream: dict[str, Any]) -> tuple[str, ...]:
 
 def _missing(facts: dict[str, Any]) -> list[str]:
     lines = []
+    if not facts["meshes"] and not any(stream["frames"] for stream in facts["streams"].values()):
+        lines.append("nothing was recorded")
     for name, stream in facts["streams"].items():
         if stream["gaps"]:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(stream["gaps"].items()))

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from capture._picture_streams import picture_streams
 from capture.preview.display import Display, ExitGuard, NoDisplayError, open_display
 from capture.recording import Recording
 from codec.errors import ConfigError, NightrigError, StorageError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 HELP = "show a recording in a window"
 EPILOG = """keys: space pause and go on; . or right arrow one frame on; , or left arrow one frame back;
 s snapshot (a PNG in the current folder); q quit
+At the end the last picture stays until q (space plays again); --loop begins again by itself.
 
 examples:
   nightrig play recordings/20250101T220000Z-demo
@@ -52,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < args.speed < float("inf"):
         raise ConfigError(f"--speed {args.speed:g}: must be above 0")
     with Recording(args.path) as recording:
+        picture_streams(recording, args.camera)  # what is wrong with the arguments comes first
         try:
             display = open_display()  # before OpenCV is loaded
         except NoDisplayError as error:

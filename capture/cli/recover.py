@@ -17,8 +17,9 @@ EPILOG = """examples:
   nightrig recover torn.nrig --out recovered
 
 Never touches the recording. The copy holds every whole record whose checksum is right, sealed, and accounts
-for what is missing: `nightrig verify` on it finds no damage, only the ledger. Copies session.json,
-events.jsonl and mesh files; other files in the folder stay where they are.
+for what is missing: `nightrig verify` on it finds no damage, only the ledger. Of a session, session.json,
+events.jsonl and mesh files are copied too; other files in the folder stay where they are. The copy of a
+single file is DIR/000.nrig, whatever the file is called.
 exit codes: 0 nothing was lost; 3 recovered with loss, and what; 1 failed; 2 usage."""
 
 
@@ -32,11 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with Progress("recover", total_bytes(args.path), unit="B") as progress:
         report = recover(args.path, args.out, progress=progress)
-    print(_text(report, args.out))
+    print(_text(report))
     return 0 if report.lossless else 3
 
 
-def _text(report: RecoveryReport, out: Path) -> str:
+def _text(report: RecoveryReport) -> str:
     records = report.records
     lines = list(report.notes)
     lines.append(f"recovered  {_kinds(records.recovered)}, {size(records.recovered_bytes)}")
@@ -50,7 +51,7 @@ def _text(report: RecoveryReport, out: Path) -> str:
         gaps = plural(records.gaps_added, "gap record")
         lines.append(f"missing    {missing} that nothing accounted for, now written down in {gaps}")
     verdict = "nothing was lost" if report.lossless else "recovered WITH LOSS (see above)"
-    lines.append(f"{verdict}: {out}")
+    lines.append(f"{verdict}: {report.path}")
     return "\n".join(lines)
 
 

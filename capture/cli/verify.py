@@ -10,7 +10,7 @@ from typing import Any
 from capture.cli._progress import Progress, clock, size
 from capture.cli._tables import plural, table
 from capture.recording import RecordedGap, Recording
-from capture.verification import CLEAN, DAMAGE, LOSS, UNACCOUNTED, Report, total_bytes, verify
+from capture.verification import CLEAN, DAMAGE, EMPTY, LOSS, UNACCOUNTED, Report, total_bytes, verify
 
 HELP = "read every byte of a recording: is every frame there, and right"
 EPILOG = """examples:
@@ -20,15 +20,17 @@ EPILOG = """examples:
 Checks every checksum, decodes every frame, holds indexes, frame numbers, gap records, counters and
 session.json against each other, and prints what is missing (the ledger). A recording that was killed and
 is whole up to that moment is clean; a torn tail is damage.
-exit codes: 0 clean; 3 loss or damage; 1 failed; 2 usage."""
+exit codes: 0 clean; 3 loss or damage, or nothing was recorded; 1 failed; 2 usage."""
 
 _WORDS = {
     CLEAN: "CLEAN: everything that was captured is there, and right",
+    EMPTY: "EMPTY: nothing was recorded",
     LOSS: "LOSS: what is there is right; what is missing is accounted for above",
     UNACCOUNTED: "UNACCOUNTED: something is missing that the recording does not account for; see above",
     DAMAGE: "DAMAGED: see above; `nightrig recover` makes a clean copy of what is whole",
 }
 _KILLED = "CLEAN: everything in it is right, up to the moment it was killed"
+_ALONE = "CLEAN: everything in it is right; whether whole cameras are missing nothing says"
 _HEADER = ("stream", "reason", "when", "numbers", "count", "lasting")
 
 
@@ -102,9 +104,16 @@ def _text(report: Report, recording: Recording) -> str:
         f"{size(report.bytes)}; {missing} missing in {plural(len(report.gaps), 'gap')}, "
         f"{plural(len(report.damage), 'damaged place')}"
     )
-    killed = report.verdict == CLEAN and not report.ended
-    lines.append(_KILLED if killed else _WORDS[report.verdict])
+    lines.append(_verdict(report))
     return "\n".join(lines)
+
+
+def _verdict(report: Report) -> str:
+    if report.verdict == CLEAN and not report.cameras_known:
+        return _ALONE
+    if report.verdict == CLEAN and not report.ended:
+        return _KILLED
+    return _WORDS[report.verdict]
 
 
 def _row(gap: RecordedGap, recording: Recording) -> tuple[str, ...]:

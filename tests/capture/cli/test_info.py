@@ -81,3 +81,39 @@ def test_file_of_another_kind_is_one_clear_line(tmp_path: Path, capsys: pytest.C
     (tmp_path / "film.mp4").write_bytes(b"not ours" * 100)
     assert main(["info", str(tmp_path / "film.mp4")]) == 1
     assert "film.mp4 is not a nightrig recording" in capsys.readouterr().err
+
+
+def test_mesh_stream_has_the_meshes_as_its_frames(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = maker.estimator(frames=6, meshes=5)
+    for path in (maker.finish(), folder):
+        assert main(["info", str(path), "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["meshes"] == facts["streams"]["people/mesh"]["frames"] == 5
+
+
+def test_session_json_that_tells_nothing_is_named(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=2)
+    path = maker.folder / "session.json"
+    path.write_text("{")
+    assert main(["info", str(maker.folder)]) == 0
+    assert f"{path} at byte 0, 1 bytes: it is not the JSON it should be" in capsys.readouterr().out
+    path.unlink()
+    path.mkdir()  # no read of it succeeds, whoever reads
+    assert main(["info", str(maker.folder)]) == 0
+    assert "it is unreadable: Is a directory" in capsys.readouterr().out
+
+
+def test_session_in_which_nothing_was_recorded_is_called_that(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", str(maker.finish())]) == 0
+    assert "nothing was recorded" in capsys.readouterr().out
+
+
+def test_device_is_neither_missing_nor_a_recording(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "/dev/null"]) == 2
+    assert "/dev/null is not a file or folder" in capsys.readouterr().err

@@ -129,6 +129,9 @@ def test_without_a_display_one_clear_line(
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["play", str(maker.folder), "--speed", "0"]) == 2
     assert main(["play", str(maker.folder / "nowhere")]) == 2
+    capsys.readouterr()
+    assert main(["play", str(maker.folder), "--camera", "nobody"]) == 2
+    assert "--camera nobody: no such camera" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(XVFB is None, reason="Xvfb is not installed: apt-get install -y xvfb")

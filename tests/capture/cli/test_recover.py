@@ -180,9 +180,22 @@ def test_camera_folder_and_single_file_are_recovered_alone(maker: SessionMaker, 
     flip_payload(folder / "001.nrig", 4)
     assert main(["recover", str(folder / "001.nrig"), "--out", str(out / "file")]) == 3
     assert main(["recover", str(folder), "--out", str(out / "folder")]) == 3
-    with Recording(out / "file" / "001.nrig") as one, Recording(out / "folder") as both:
+    with Recording(out / "file" / "000.nrig") as one, Recording(out / "folder") as both:
         assert numbers_of(one.streams["front/depth"]) == [3, 5]
         assert numbers_of(both.streams["folder/depth"]) == [0, 1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("name", ["night of the 1st.nrig", "001.nrig", "parameters-004.nrig"])
+def test_copy_of_a_file_of_any_name_verifies_by_its_folder_and_by_the_path_printed(
+    maker: SessionMaker, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = (maker.camera("front", frames=6) / "000.nrig").rename(tmp_path / name)
+    flip_payload(path, 4)
+    assert main(["recover", str(path), "--out", str(out)]) == 3
+    assert capsys.readouterr().out.rstrip().endswith(f": {out / '000.nrig'}")
+    assert ledger(out, capsys) == (3, [("recovered/depth", 4, 4, 1)])
+    assert ledger(out / "000.nrig", capsys) == (3, [("front/depth", 4, 4, 1)])
+    assert main(["info", str(out)]) == 0
 
 
 def test_recovering_twice_gives_the_same_and_recovering_a_copy_changes_nothing(

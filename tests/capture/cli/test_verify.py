@@ -176,6 +176,38 @@ def test_broken_session_json_is_damage(maker: SessionMaker, capsys: pytest.Captu
     assert verified(maker.folder, capsys)[0] == 3
 
 
+def test_unreadable_session_json_is_called_that(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=2)
+    (maker.folder / "session.json").unlink()
+    (maker.folder / "session.json").mkdir()  # no read of it succeeds, whoever reads
+    code, facts = verified(maker.folder, capsys)
+    assert (code, facts["damage"][0]["what"]) == (3, "it is unreadable: Is a directory")
+
+
+def test_without_session_json_no_more_is_claimed_than_is_known(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = maker.camera("front", frames=2)
+    (maker.folder / "session.json").unlink()
+    assert main(["verify", str(maker.folder)]) == 0
+    text = capsys.readouterr().out
+    assert "no session.json: cannot tell whether whole cameras are missing" in text
+    assert "everything that was captured" not in text
+    assert verified(folder, capsys)[1]["notes"] == []
+
+
+def test_session_in_which_nothing_was_recorded_is_not_clean(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, facts = verified(maker.finish(), capsys)
+    assert (code, facts["verdict"]) == (3, "empty")
+    maker.camera("front", frames=0)
+    assert main(["verify", str(maker.finish())]) == 3
+    assert capsys.readouterr().out.splitlines()[-1] == "EMPTY: nothing was recorded"
+
+
 def test_torn_mesh_file_is_damage(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
     folder = maker.estimator(meshes=6)
     cut(folder / "mesh-000.xz", (folder / "mesh-000.xz").stat().st_size - 40)
