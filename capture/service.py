@@ -89,7 +89,8 @@ class Repeats:
 
     def worth_telling(self, message: str, now_s: float) -> str:
         """The line to tell, with what was left out since the last one; "" for none."""
-        key = re.sub(r"[0-9]+", "", message)  # it is the same line with another number in it
+        # The same line with another number in it is the same line; "cam1" and "camera 1:" are names.
+        key = re.sub(r"\b[0-9]+\b(?!:)", "", message)
         if len(self._seen) > _LINES_REMEMBERED:
             self._seen.clear()
         told, held_back, next_s = self._seen.get(key, (0, 0, 0.0))

@@ -6,8 +6,10 @@ the checksum of every frame with the moment it saw it published.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import signal
 import threading
 import time
 import zlib
@@ -17,8 +19,9 @@ import pytest
 
 from capture.ring import FRAME, FrameRing, RingSpec
 from codec.depth import codec_by_id
+from codec.errors import NotOurFileError
 from codec.records import RecordFile
-from tests.capture.rigs import children_of, small_rig, start_recording
+from tests.capture.rigs import Recording, children_of, small_rig, start_recording
 
 _CONTROL_AND_TABLE_BYTES = 4096 + 4096 * 64
 _PROMISE_S = 0.25
@@ -128,3 +131,61 @@ def test_killed_supervisor_leaves_sealed_files_and_no_process(tmp_path: Path) ->
         with RecordFile(recording.session / camera / "000.nrig") as file:
             assert file.sealed
             assert len(file.frames(0)) >= 25
+
+
+@pytest.mark.timeout(120)
+def test_no_frame_is_unaccounted_for_whichever_processes_are_killed_or_stopped(tmp_path: Path) -> None:
+    moments = random.Random(4711)
+    for attempt in range(4):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        rig = small_rig(folder, fps=90, size=(640, 480), head="[record]\nreserve_mb = 0\nsegment_s = 0.5\n")
+        rig.write_text(rig.read_text().replace("queue_mb = 32", "queue_mb = 8"))
+        recording = start_recording(rig, folder / "out")
+        recording.wait_until_started()
+        done = [_trouble(recording, moments) for _ in range(6)]
+        recording.interrupt()
+        _, account, err = recording.finish(60)
+        assert "Traceback" not in err
+        for name, stream in account["streams"].items():
+            _check_account(recording.session, name, stream, f"after {done}")
+
+
+def _trouble(recording: Recording, moments: random.Random) -> str:
+    """Kill or stop one of the processes, at some moment."""
+    time.sleep(moments.uniform(0.0, 0.5))
+    name = moments.choice(["writer", "writer", "cam0", "cam1"])
+    what = moments.choice(["kill", "kill", "stop"])
+    with contextlib.suppress(StopIteration, ProcessLookupError):  # it is just being started again
+        pid = recording.child(name)
+        os.kill(pid, signal.SIGSTOP if what == "stop" else signal.SIGKILL)
+        if what == "stop":
+            time.sleep(moments.uniform(0.1, 0.8))
+            os.kill(pid, signal.SIGCONT)
+    return f"{what} {name}"
+
+
+def _check_account(session: Path, name: str, told: dict[str, int], why: str) -> None:
+    """What the account says of a stream against what its files hold, to the frame."""
+    assert told["captured"] == told["written"] + told["dropped"], f"{name} {why}"
+    index = 0 if name.endswith("depth") else 1
+    present, missing = set(), set()
+    gaps: dict[str, dict[str, object]] = {}
+    for path in sorted((session / name.split("/")[0]).glob("*.nrig")):
+        with contextlib.suppress(NotOurFileError), RecordFile(path) as file:  # killed before its first record
+            frames = file.entries[file.frames(index)]
+            present |= set(zip(frames["epoch"].tolist(), frames["number"].tolist(), strict=True))
+            gaps |= {f"{e} {sorted(g.items())}": {"epoch": e, **g} for s, e, g in file.gaps() if s == index}
+    assert len(present) == told["written"], f"{name} {why}"
+    lost = sum(int(str(g["count"])) for g in gaps.values() if g["reason"] in ("camera", "outage"))
+    assert lost == told["lost_at_camera"], f"{name} {why}"
+    assert sum(int(str(g["count"])) for g in gaps.values()) - lost == told["dropped"], f"{name} {why}"
+    for gap in gaps.values():
+        if gap["first"] is not None:
+            numbers = range(int(str(gap["first"])), int(str(gap["last"])) + 1)
+            covered = {(gap["epoch"], number) for number in numbers}
+            assert not covered & (missing | present), f"{name}: accounted for twice {why}"
+            missing |= covered
+    for epoch in {epoch for epoch, _ in present}:
+        numbers_there = sorted(number for of_epoch, number in present | missing if of_epoch == epoch)
+        assert numbers_there == list(range(numbers_there[0], numbers_there[-1] + 1)), f"{name} {why}"

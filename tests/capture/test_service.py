@@ -289,3 +289,110 @@ def test_closed_terminal_ends_nothing(tmp_path: Path) -> None:
     code, account, err = recording.finish()
     assert code == 0, err
     assert account["streams"]["cam0/depth"]["written"] >= 85
+
+
+def test_sigterm_to_every_process_of_the_group_drains_like_ctrl_c(tmp_path: Path) -> None:
+    """As `timeout` and systemd send it: writer and cameras have frames in their hands."""
+    recording = start_recording(small_rig(tmp_path), tmp_path / "out")
+    recording.wait_until_started()
+    time.sleep(1.0)
+    os.kill(recording.process.pid, signal.SIGTERM)
+    os.killpg(recording.process.pid, signal.SIGTERM)
+    code, account, err = recording.finish(20)
+    assert code == 0, err
+    for stream in account["streams"].values():
+        assert stream["captured"] == stream["written"] > 0
+    for camera in ("cam0", "cam1"):
+        with RecordFile(recording.session / camera / "000.nrig") as file:
+            assert file.sealed
+
+
+def test_writer_killed_after_ctrl_c_is_replaced_and_everything_is_written(tmp_path: Path) -> None:
+    recording = start_recording(small_rig(tmp_path), tmp_path / "out")
+    recording.wait_until_started()
+    time.sleep(0.5)
+    writer = recording.child("writer")
+    os.kill(writer, signal.SIGSTOP)
+    time.sleep(0.3)
+    recording.interrupt()
+    wait_for(lambda: event_kinds(tmp_path / "out").count("camera-done") == 2, 10)
+    os.kill(writer, signal.SIGKILL)
+    code, account, err = recording.finish(20)
+    assert code == 0, err
+    for name, stream in account["streams"].items():
+        assert stream["captured"] == stream["written"] > 0
+        assert len(_numbers(recording.session, name[:4], 0 if "depth" in name else 1)) == stream["written"]
+
+
+def test_writer_that_is_stuck_for_good_is_given_up_and_the_account_still_balances(tmp_path: Path) -> None:
+    recording = start_recording(small_rig(tmp_path, cameras=1), tmp_path / "out")
+    recording.wait_until_started()
+    os.kill(recording.child("writer"), signal.SIGSTOP)
+    time.sleep(0.3)
+    recording.interrupt()
+    wait_for(lambda: "camera-done" in event_kinds(tmp_path / "out"), 10)
+    recording.interrupt()
+    code, account, err = recording.finish(20)
+    assert code in (1, 3), err
+    assert "its files lack only their index" in err
+    for stream in account["streams"].values():
+        assert stream["captured"] == stream["written"] + stream["dropped"]
+        assert stream["dropped"] > 0
+
+
+def test_whole_group_stopped_and_continued_is_a_loss_but_nobody_is_killed_for_it(tmp_path: Path) -> None:
+    recording = start_recording(small_rig(tmp_path, cameras=1), tmp_path / "out", "--duration", "8")
+    recording.wait_until_started()
+    time.sleep(0.5)
+    os.killpg(recording.process.pid, signal.SIGSTOP)
+    time.sleep(5.5)
+    os.killpg(recording.process.pid, signal.SIGCONT)
+    code, _, err = recording.finish()
+    assert code == 3, err
+    assert "hangs" not in err
+    assert "camera-restart" not in event_kinds(tmp_path / "out")
+
+
+def test_disk_that_has_room_again_takes_what_waited_in_the_queue(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.system(f"mount -t tmpfs -o size=12m tmpfs {disk} 2>/dev/null") != 0:
+        pytest.skip("this system does not allow mounting a tmpfs")
+    try:
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(11_000_000))
+        rig = small_rig(tmp_path, size=(320, 240), head="[record]\nreserve_mb = 0\n")
+        recording = start_recording(rig, disk / "out", "--duration", "5")
+        recording.wait_until_started()
+        wait_for(lambda: "storage" in event_kinds(disk / "out") or "cannot" in _blocked(disk), 10)
+        ballast.unlink()
+        code, account, err = recording.finish()
+        assert "Traceback" not in err
+        assert code == 3, err  # the disk had refused; but nothing is missing
+        for name, stream in account["streams"].items():
+            assert stream["captured"] == stream["written"] > 100, name
+            assert stream["dropped"] == 0
+    finally:
+        os.system(f"umount {disk}")
+
+
+def _blocked(disk: Path) -> str:
+    """The full disk may have no room for the event that says so."""
+    used = os.statvfs(disk)
+    return "cannot" if used.f_bavail == 0 else ""
+
+
+def test_estimator_whose_camera_is_absent_waits_for_it_without_a_traceback(tmp_path: Path) -> None:
+    rig = small_rig(
+        tmp_path,
+        cameras=1,
+        tail='[[cameras]]\nname = "gone"\nsource = "opencv"\ndevice = "/dev/video99"\n'
+        '[[estimators]]\nname = "bodies"\nkind = "truth"\ncameras = ["gone"]\n',
+    )
+    code, account, err = record(rig, tmp_path / "out", "--duration", "1")
+    assert code == 3, err
+    assert "estimator bodies waits for its cameras: gone" in err
+    assert "Traceback" not in err
+    assert account["streams"]["cam0/depth"]["written"] > 0
