@@ -57,6 +57,7 @@ class _Job:
     when its turn comes, or something for the ledger."""
 
     frame: RingFrame
+    stream: StreamFormat | None = None  # as it was when the frame was taken
     work: Future[tuple[Packed, float]] | None = None
 
 
@@ -157,11 +158,12 @@ class Lane:
         stream = self._formats.get(frame.stream)
         if frame.kind != kinds.FRAME or stream is None or self._is_on_disk(frame):
             return _Job(frame)
-        if stream.pixel_format == "mesh":
-            return _Job(frame)
+        alone = stream.pixel_format != "bgr8" and self.ring.queued <= _ALONE_UP_TO
+        if stream.pixel_format == "mesh" or alone:
+            return _Job(frame, stream)
         work = self.pool.submit(self._encode, frame, stream, self.depth_codec)
         work.add_done_callback(lambda _: self.on_done())
-        return _Job(frame, work)
+        return _Job(frame, stream, work)
 
     def _learn_formats(self, camera: dict[str, Any]) -> None:
         for index, info in enumerate(camera["streams"]):
@@ -268,13 +270,18 @@ class Lane:
             self.counters.add(f"{what}{self.index}.{frame.stream}", amount)
 
     def _write(self, job: _Job) -> int:
-        if job.work is None:
+        if self._is_mesh(job.frame):
             assert self._meshes is not None
             return self._meshes.append(job.frame)
-        record, encode_s = job.work.result()
+        if job.work is None:
+            assert job.stream is not None
+            record, encode_s = self._encode(job.frame, job.stream, self.depth_codec)
+        else:
+            record, encode_s = job.work.result()
         assert self._files is not None
         written = self._files.append(record)
         self.load.encode_s += encode_s
+        self.load.disk_s -= encode_s if job.work is None else 0.0  # it stands in the same stop-watch
         return written
 
     def _refuse(self, frame: RingFrame, why: str) -> None:
