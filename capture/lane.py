@@ -23,7 +23,7 @@ from capture import ring as kinds
 from capture.counters import CounterPage
 from capture.encoding import StreamFormat, encode
 from capture.inheritance import StreamOnDisk, left_on_disk
-from capture.ledger import DISK_FULL, ENCODE_FAILED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED, Gap
+from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED, Gap
 from capture.people import MeshSeries
 from capture.ring import FrameRing, RingFrame
 from capture.segments import CameraFiles, what_is_on_disk
@@ -129,6 +129,19 @@ class Lane:
         self._make_files(camera).describe_as(camera, left.epoch)
         for index, stream in self._streams.items():
             self._inherit(index, stream, left.streams.get(index, StreamOnDisk()), left.first_epoch)
+        self._settle_meshes()
+
+    def _settle_meshes(self) -> None:
+        """Meshes reach the disk once a second: what the last writer process had in hand went with it."""
+        index = next((i for i, s in self._streams.items() if s.pixel_format == "mesh"), None)
+        if index is None or self._meshes is None:
+            return
+        lost = self.counters[f"written{self.index}.{index}"] - self._meshes.count_on_disk()
+        if lost > 0:
+            now_ns = time.monotonic_ns()
+            self.counters.add(f"written{self.index}.{index}", -lost)
+            self._drop(index, self._epoch, Gap(KILLED, None, None, lost, now_ns, now_ns))
+            self.report("error", camera=self.name, message=f"{lost} meshes went with the killed writer")
 
     def _inherit(self, index: int, stream: _Stream, had: StreamOnDisk, first_epoch: int) -> None:
         stream.told = had.told
@@ -136,7 +149,7 @@ class Lane:
         last_epoch = had.last_epoch if had.frames else first_epoch
         away = self.settings.live and last_epoch < self._epoch
         stream.first_of_epoch = away and self._epoch not in had.outages
-        dropped = sum(had.told[reason] for reason in (DISK_FULL, ENCODE_FAILED, STOPPED))
+        dropped = sum(had.told[reason] for reason in (DISK_FULL, ENCODE_FAILED, KILLED, STOPPED))
         amounts = {"written": had.frames, "raw": had.raw_bytes, "file": had.file_bytes}
         for what, amount in {**amounts, "dropped": dropped, "outage": had.told[OUTAGE]}.items():
             name = f"{what}{self.index}.{index}"

@@ -14,6 +14,7 @@ RING_FULL = "ring-full"  # the writer was too slow for too long
 DISK_FULL = "disk-full"
 ENCODE_FAILED = "encode-failed"  # a picture that no codec takes
 STOPPED = "stopped"  # told to stop at once, with frames still queued
+KILLED = "killed"  # a writer process was killed with these in hand
 OUTAGE = "outage"  # the camera (or its process) was away
 
 # A number that falls back by at most this much is an old frame again; by more, the counter began anew.

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from capture import session
 from capture.ring import RingFrame
 from codec import durable
-from codec.errors import CodecError, StorageError
-from codec.mesh import MeshWriter
+from codec.errors import CodecError, FormatError, StorageError
+from codec.mesh import MeshReader, MeshWriter
 
 
 class MeshSeries:
@@ -61,6 +61,18 @@ class MeshSeries:
             self._lost += lost
             raise StorageError(f"{error}; {lost} meshes of {broken.path} are lost") from error
         return self._writer.size_bytes - before
+
+    def count_on_disk(self) -> int:
+        """How many whole meshes the files hold that were begun so far; a torn one counts up to its tear."""
+        count = 0
+        for path in session.list_segments(self._folder, prefix=session.MESH_PREFIX, suffix="xz"):
+            with contextlib.suppress(FormatError, StorageError):
+                meshes = MeshReader(path)
+                try:
+                    count += len(meshes)
+                finally:
+                    meshes.close()
+        return count
 
     def take_lost(self) -> int:
         """How many frames were appended and then refused by the disk, since the last call."""

@@ -25,11 +25,13 @@ class StreamTotals:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """All of it. `meshes_skipped` counts frames the estimators did not look at."""
+    """All of it. `meshes_skipped` counts frames the estimators did not look at, `meshes_lost` meshes that
+    were made and did not reach the disk."""
 
     streams: dict[str, StreamTotals]
     meshes: int = 0
     meshes_skipped: int = 0
+    meshes_lost: int = 0
     outages: int = 0
     repeated: int = 0
     results: dict[str, int] = field(default_factory=dict)
@@ -37,7 +39,11 @@ class Totals:
     @property
     def incomplete(self) -> bool:
         """True where anything is missing: dropped, lost at the camera, or an outage."""
-        return self.outages > 0 or any(s.dropped or s.lost_at_camera for s in self.streams.values())
+        return (
+            self.outages > 0
+            or self.meshes_lost > 0
+            or any(s.dropped or s.lost_at_camera for s in self.streams.values())
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For session.json."""
@@ -63,12 +69,13 @@ def count_totals(
                 raw_bytes=writer[f"raw{lane}.{index}"],
                 file_bytes=writer[f"file{lane}.{index}"],
             )
-    meshes = skipped = 0
+    meshes = skipped = lost = 0
     results: dict[str, int] = {}
     for lane, (name, page) in enumerate(estimators, start=len(cameras)):
         mesh_stream = page["mesh_stream"]  # 1 above its number, 0 where there is none
         if mesh_stream:
             meshes += writer[f"written{lane}.{mesh_stream - 1}"]
+            lost += writer[f"dropped{lane}.{mesh_stream - 1}"]
             skipped += page["skipped"]
         results[name] = page["estimated"]
-    return Totals(streams, meshes, skipped, writer["outages"], repeated, results)
+    return Totals(streams, meshes, skipped, lost, writer["outages"], repeated, results)

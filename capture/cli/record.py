@@ -136,7 +136,8 @@ def _print_account(outcome: Outcome) -> None:
             f"{s.raw_bytes / 1e6:>10.1f}{s.file_bytes / 1e6:>9.1f}{ratio:>7}"
         )
     if outcome.totals.meshes or outcome.totals.meshes_skipped:
-        print(f"meshes {outcome.totals.meshes}, skipped {outcome.totals.meshes_skipped}")
+        lost = f", lost {outcome.totals.meshes_lost}" if outcome.totals.meshes_lost else ""
+        print(f"meshes {outcome.totals.meshes}, skipped {outcome.totals.meshes_skipped}{lost}")
     if outcome.totals.outages:
         print(f"outages {outcome.totals.outages}")
     verdict = {0: "complete: every frame captured is on disk", 3: "recorded WITH LOSS (see above)"}

@@ -56,6 +56,28 @@ def test_killed_estimator_is_started_again_and_recording_loses_nothing(tmp_path:
     assert 60 < account["meshes"] <= depth["captured"]
 
 
+def test_killed_writer_costs_a_second_of_meshes_at_most_and_the_account_says_how_many(tmp_path: Path) -> None:
+    rig = small_rig(tmp_path, cameras=1, tail=_TRUTH)
+    recording = start_recording(rig, tmp_path / "out", "--duration", "4")
+    recording.wait_until_started()
+    time.sleep(1.7)
+    os.kill(recording.child("writer"), signal.SIGKILL)
+    code, account, err = recording.finish()
+    assert code == 3, err
+    assert "meshes went with the killed writer" in err
+    on_disk = 0
+    for path in sorted((recording.session / "people").glob("mesh-*.xz")):
+        meshes = MeshReader(path)
+        on_disk += sum(1 for _ in meshes)
+        meshes.close()
+    assert account["meshes"] == on_disk
+    depth = account["streams"]["cam0/depth"]
+    assert depth["captured"] == depth["written"]
+    totals = json.loads((recording.session / "session.json").read_text())["totals"]
+    assert 0 < totals["meshes_lost"] <= 60
+    assert account["meshes"] + totals["meshes_lost"] + account["meshes_skipped"] >= depth["captured"] - 2
+
+
 def test_estimator_that_cannot_start_is_one_line_and_recording_goes_on(tmp_path: Path) -> None:
     rig = small_rig(tmp_path, cameras=1, tail='[[estimators]]\nkind = "telepathy"\n')
     code, account, err = record(rig, tmp_path / "out", "--duration", "1")
