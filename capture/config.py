@@ -384,8 +384,8 @@ def _known_keys(location: Sequence[str | int], data: dict[str, Any]) -> list[str
             model = Estimator
         elif part in ("depth", "color", "infrared"):
             model = Stream
-        elif isinstance(value, dict) and value.get("source") in _SOURCES:
-            model = _SOURCES[value["source"]]
+        elif isinstance(value, dict) and str(value.get("source")) in _SOURCES:
+            model = _SOURCES[str(value["source"])]
     return list(model.model_fields)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from capture import config
@@ -364,6 +364,7 @@ _RIGS = st.dictionaries(_KEYS, _VALUES, max_size=6).flatmap(
 
 
 @given(_RIGS | st.dictionaries(_KEYS, _VALUES, max_size=6))
+@example({"estimators": [{"source": []}]})
 @settings(max_examples=400, deadline=None)
 def test_whatever_a_rig_says_it_loads_or_is_one_line(data: dict[str, Any]) -> None:
     config._anchor_paths(data, Path("/nowhere"))

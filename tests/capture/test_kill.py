@@ -37,11 +37,16 @@ class _Witness(threading.Thread):
         self._rings = []
         known = set()  # an mmap keeps a duplicate of its descriptor
         for path in sorted(Path(f"/proc/{pid}/fd").iterdir(), key=lambda p: int(p.name)):
-            if path.readlink().name.startswith("memfd:nightrig-ring") and path.stat().st_ino not in known:
-                known.add(path.stat().st_ino)
+            try:
+                name, inode = path.readlink().name, path.stat().st_ino
+            except FileNotFoundError:  # a descriptor that was open for a moment only
+                continue
+            if name.startswith("memfd:nightrig-ring") and inode not in known:
+                known.add(inode)
                 fd = os.open(path, os.O_RDWR)
                 arena_bytes = os.fstat(fd).st_size - _CONTROL_AND_TABLE_BYTES
                 self._rings.append(FrameRing(RingSpec(fd, -1, -1, (), arena_bytes, 4096)))
+        assert len(self._rings) == 2
 
     def run(self) -> None:
         position = [0] * len(self._rings)
