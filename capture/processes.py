@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,19 +43,6 @@ class Journal(Protocol):
 
     def say(self, message: str) -> None:
         """One line for the user."""
-
-
-def start_child(name: str, entry: str, job: Any, fds: Iterable[int]) -> Child:
-    """A child that only its pipe can tell to stop.
-
-    `timeout` and systemd send SIGTERM to every process of a recording, but only the supervisor may act on
-    it: writers and cameras have frames in their hands. Blocked is what a child inherits.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        return Child(name, entry, job, fds)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def kill(child: Child) -> None:
@@ -125,7 +112,7 @@ class CameraProcess:
         self._spawned_s, self._killed, self._pulse = time.monotonic(), False, Pulse()
         fds = (self.counters.fd, *self.ring.spec.fds)
         try:
-            self.child = start_child(self.spec.name, "capture.camera:run", job, fds)
+            self.child = Child(self.spec.name, "capture.camera:run", job, fds)
         except OSError as error:  # no memory, no process, no descriptor left: later there may be
             self._plan_restart(f"its process cannot be started ({error.strerror})")
 
@@ -245,7 +232,7 @@ class WorkerProcess:
         self._spawned_s, self._restart_at_s = time.monotonic(), None
         self.ready, self._killed, self._pulse = False, False, Pulse()
         try:
-            self.child = start_child(self.name, self.entry, self.job, self.fds)
+            self.child = Child(self.name, self.entry, self.job, self.fds)
         except OSError as error:
             self._plan_restart(f"the {self.name} process cannot be started ({error.strerror})")
             return
