@@ -19,10 +19,17 @@ _PREFIXES = ("", "k", "M", "G", "T")
 
 
 class Progress:
-    """One bar. `unit` "B" counts bytes; anything else is a name for what is counted."""
+    """One bar. `unit` "B" counts bytes; anything else is a name for what is counted.
 
-    def __init__(self, label: str, total: int, *, unit: str, stream: TextIO | None = None) -> None:
-        self._label, self._total, self._unit = label, total, unit
+    Where one of these takes several `steps`, amounts and the total are counted in steps. `note` is a word
+    more at the end of the line.
+    """
+
+    def __init__(
+        self, label: str, total: int, *, unit: str, steps: int = 1, stream: TextIO | None = None
+    ) -> None:
+        self._label, self._total, self._unit, self._steps = label, total, unit, steps
+        self.note = ""
         self._stream = sys.stderr if stream is None else stream
         self._shown = self._stream.isatty()
         self._done = 0
@@ -50,7 +57,9 @@ class Progress:
         left = f"  {clock((self._total - self._done) / rate)} left" if 0 < self._done < self._total else ""
         if self._unit == "B":
             return f"{size(self._done)} of {size(self._total)}, {size(rate)}/s{left}"
-        return f"{self._done} of {self._total} {self._unit}{left}"
+        done, total = self._done // self._steps, self._total // self._steps
+        note = f"  {self.note}" if self.note else ""
+        return f"{done} of {total} {self._unit}, {rate / self._steps:.3g}/s{left}{note}"
 
     def close(self) -> None:
         """Wipe the bar."""
