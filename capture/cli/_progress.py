@@ -14,7 +14,7 @@ import time
 from typing import TextIO
 
 _EVERY_S = 0.1
-_BAR = 24
+_BAR, _SHORTEST_BAR = 24, 6
 _PREFIXES = ("", "k", "M", "G", "T")
 
 
@@ -45,9 +45,12 @@ class Progress:
     def _draw(self) -> None:
         self._drawn_s = time.monotonic()
         share = min(1.0, self._done / self._total) if self._total > 0 else 1.0
-        full = round(_BAR * share)
-        line = f"{self._label} [{'#' * full}{'.' * (_BAR - full)}] {100 * share:3.0f} %  {self._counts()}"
-        line = line[: shutil.get_terminal_size().columns - 1]
+        numbers = f"{100 * share:3.0f} %  {self._counts()}"
+        columns = shutil.get_terminal_size().columns - 1
+        # Numbers tell more than the bar does: it takes what they leave.
+        bar = max(_SHORTEST_BAR, min(_BAR, columns - len(f"{self._label} [] {numbers}")))
+        full = round(bar * share)
+        line = f"{self._label} [{'#' * full}{'.' * (bar - full)}] {numbers}"[:columns]
         print("\r" + line.ljust(self._width), end="", file=self._stream, flush=True)
         self._width = len(line)
 
@@ -59,7 +62,9 @@ class Progress:
             return f"{size(self._done)} of {size(self._total)}, {size(rate)}/s{left}"
         done, total = self._done // self._steps, self._total // self._steps
         note = f"  {self.note}" if self.note else ""
-        return f"{done} of {total} {self._unit}, {rate / self._steps:.3g}/s{left}{note}"
+        rate /= self._steps
+        per_second = f"{rate:.0f}" if rate >= 10 else f"{rate:.2f}"
+        return f"{done} of {total} {self._unit}, {per_second}/s{left}{note}"
 
     def close(self) -> None:
         """Wipe the bar."""

@@ -61,7 +61,7 @@ class _Teller:
         self._before_bytes += step.before_bytes
         self._after_bytes += step.after_bytes
         if self._after_bytes:
-            self._progress.note = f"{self._before_bytes / self._after_bytes:.2f} times smaller"
+            self._progress.note = f"ratio {self._before_bytes / self._after_bytes:.2f}"
         self._progress(step.halves)
 
 
