@@ -8,10 +8,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from capture.cli._progress import clock, size
 from capture.cli._tables import plural, table
 from capture.recording import RecordedStream, Recording
 from capture.session import SESSION_FILE
+from codec.depth import codec_name, stated_loss
+from codec.depth.near import NearCodec
+from codec.errors import CodecError, DamagedError
 
 HELP = "show what is in a recording"
 EPILOG = """examples:
@@ -86,10 +91,35 @@ def _stream(stream: RecordedStream, meshes: dict[Path, int]) -> dict[str, Any]:
         "file_bytes": stream.file_bytes,
         "ratio": round(stream.raw_bytes / stream.file_bytes, 3) if stream.file_bytes else None,
         "depth_scale_m": info.depth_scale_m,
+        "codecs": _codecs(stream) if info.pixel_format in ("z16", "y8") else {},
+        "lossy": _lossy(stream),
         "camera": {"backend": stream.camera.backend, "model": stream.camera.model}
         | {"serial": stream.camera.serial},
         "gaps": dict(gaps),
     }
+
+
+def _codecs(stream: RecordedStream) -> dict[str, int]:
+    """How many frames each codec wrote."""
+    counts = Counter[int]()
+    for entries in stream.entries():
+        counts.update(dict(enumerate(np.bincount(entries["codec"]).tolist())))
+    return {codec_name(codec): count for codec, count in sorted(counts.items()) if count}
+
+
+def _lossy(stream: RecordedStream) -> dict[str, float] | None:
+    """What the first frame of the lossy codec says of its loss; None where there is no such frame."""
+    before = 0
+    for entries in stream.entries():
+        found = np.flatnonzero(entries["codec"] == NearCodec.id)
+        if found.size:
+            try:
+                loss = stated_loss(stream.record(before + int(found[0])).payload)
+            except (CodecError, DamagedError):  # `verify` finds it and says where
+                return None
+            return loss._asdict() if loss is not None else None
+        before += entries.size
+    return None
 
 
 def _text(facts: dict[str, Any]) -> str:
@@ -103,7 +133,7 @@ def _text(facts: dict[str, Any]) -> str:
     ]
     if facts["meshes"]:
         lines += ["", plural(facts["meshes"], "mesh", "meshes")]
-    lines += ["", *_missing(facts)]
+    lines += ["", *_losses(facts), *_missing(facts)]
     for damage in facts["damage"]:
         where = f"{damage['file']} at byte {damage['offset']}"
         lines.append(f"DAMAGED: {where}, {damage['length']} bytes: {damage['what']}")
@@ -130,6 +160,16 @@ def _row(name: str, stream: dict[str, Any]) -> tuple[str, ...]:
         "-" if is_mesh else size(stream["file_bytes"]),
         f"{stream['ratio']:.2f}" if stream["ratio"] else "-",
     )
+
+
+def _losses(facts: dict[str, Any]) -> list[str]:
+    """Streams whose depth is not what was measured, bit for bit."""
+    return [
+        f"LOSSY by choice: {name} keeps disparity to within {stream['lossy']['bound_subpixels']:g}/32 pixel "
+        f"of what was measured ({stream['codecs']['near']} of {stream['frames']} frames)"
+        for name, stream in facts["streams"].items()
+        if stream["lossy"]
+    ]
 
 
 def _missing(facts: dict[str, Any]) -> list[str]:

@@ -29,7 +29,7 @@ from codec.depth._images import DEFAULT_MAX_PIXELS, Image, Payload
 from codec.depth.lattice_lz4 import LatticeLz4Codec
 from codec.depth.lattice_rans import LatticeRansCodec
 from codec.depth.lz4_planes import Lz4PlanesCodec
-from codec.depth.near import NearCodec, NearSettings
+from codec.depth.near import NearCodec, NearSettings, StatedLoss, stated_loss
 from codec.depth.raw import RawCodec
 from codec.errors import CodecError
 
@@ -39,8 +39,11 @@ __all__ = [
     "DEFAULT_MAX_PIXELS",
     "DepthCodec",
     "NearSettings",
+    "StatedLoss",
     "codec_by_id",
+    "codec_name",
     "get_codec",
+    "stated_loss",
 ]
 
 
@@ -102,3 +105,9 @@ def codec_by_id(codec_id: int, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Depth
         known = f" ({_RESERVED[codec_id]})" if codec_id in _RESERVED else ""
         raise CodecError(f"this version has no image codec {codec_id}{known}: a newer nightrig reads it")
     return codec(max_pixels=max_pixels)
+
+
+def codec_name(codec_id: int) -> str:
+    """What the codec of a frame is called, also where this version cannot decode it."""
+    codec = _BY_ID.get(codec_id)
+    return codec.name if codec is not None else _RESERVED.get(codec_id, f"codec {codec_id}")

@@ -48,6 +48,25 @@ def test_table_is_aligned_and_names_what_is_missing(
     assert "missing in front/depth: 1 ring-full" in lines
 
 
+def test_lossy_depth_is_called_lossy_and_by_how_much(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=5, depth_codec="near")
+    maker.camera("side", frames=5)
+    assert main(["info", str(maker.finish()), "--json"]) == 0
+    streams = json.loads(capsys.readouterr().out)["streams"]
+    assert streams["front/depth"]["codecs"] == {"near": 5}
+    assert streams["front/depth"]["lossy"] == {"bound_subpixels": 2.5, "disparity_constant": 800 * WIDTH}
+    assert streams["side/depth"]["codecs"] == {"lattice-lz4": 5}
+    assert streams["side/depth"]["lossy"] is None
+    main(["info", str(maker.folder)])
+    lossy = [line for line in capsys.readouterr().out.splitlines() if "LOSSY" in line]
+    assert lossy == [
+        "LOSSY by choice: front/depth keeps disparity to within 2.5/32 pixel of what was measured"
+        " (5 of 5 frames)"
+    ]
+
+
 def test_recording_that_was_killed_is_said_not_to_be_sealed(
     maker: SessionMaker, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import codec.depth
-from codec.depth import CODEC_NAMES, DEFAULT_CODEC, codec_by_id, get_codec
+from codec.depth import CODEC_NAMES, DEFAULT_CODEC, codec_by_id, codec_name, get_codec
 from codec.depth.near import NearCodec
 from codec.errors import CodecError
 
@@ -319,7 +319,8 @@ def test_ids_and_names_never_change() -> None:
     assert {name: get_codec(name).id for name in CODEC_NAMES} == ids
     assert DEFAULT_CODEC == "lattice-lz4"
     for name in CODEC_NAMES:
-        assert codec_by_id(get_codec(name).id).name == name
+        assert codec_by_id(get_codec(name).id).name == codec_name(get_codec(name).id) == name
+    assert codec_name(200) == "codec 200"
 
 
 def test_public_names() -> None:
@@ -329,8 +330,11 @@ def test_public_names() -> None:
         "DEFAULT_MAX_PIXELS",
         "DepthCodec",
         "NearSettings",
+        "StatedLoss",
         "codec_by_id",
+        "codec_name",
         "get_codec",
+        "stated_loss",
     ]
 
 
