@@ -22,6 +22,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "a night rig"
     (folder / "scripts").mkdir(parents=True)
     (folder / "capture").mkdir()
+    (folder / "codec" / "depth" / "native").mkdir(parents=True)
     for name in (
         "scripts/nightrig",
         "scripts/test",
@@ -30,6 +31,8 @@ def checkout(tmp_path: Path) -> Path:
         "pyproject.toml",
         "capture/__init__.py",
         "capture/_system.py",
+        "codec/depth/native/bytes.h",
+        "codec/depth/native/module.c",
     ):
         shutil.copy(ROOT / name, folder / name)
     return folder

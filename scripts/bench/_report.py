@@ -27,7 +27,7 @@ class Row:
         if self.provisional and self.met is not None:
             verdict += " (provisional)"
         notes = "; ".join(part for part in (self.note, self.provisional) if part)
-        return self.what, f"{_number(self.value)} {self.unit}".strip(), self.target, verdict, notes
+        return self.what, f"{number(self.value)} {self.unit}".strip(), self.target, verdict, notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +40,24 @@ class Section:
 
 def at_most(what: str, value: float, unit: str, limit: float, *, note: str = "") -> Row:
     """A row that is met up to and including `limit`."""
-    return Row(what, value, unit, f"<= {_number(limit)} {unit}".strip(), value <= limit, note=note)
+    return Row(what, value, unit, f"<= {number(limit)} {unit}".strip(), value <= limit, note=note)
 
 
 def doubted(rows: Iterable[Row], others_cores: float) -> list[Row]:
     """The rows; those with a target are marked as provisional where the machine was not ours alone."""
-    if others_cores <= _QUIET_CORES:
+    doubt = doubt_about_times(others_cores)
+    if not doubt:
         return list(rows)
-    doubt = f"others used {others_cores:.1f} cores meanwhile"
     return [row if row.met is None else replace(row, provisional=doubt) for row in rows]
 
 
-def _number(value: float) -> str:
+def doubt_about_times(others_cores: float) -> str:
+    """Why times measured beside that much work of others are provisional; "" where they are not."""
+    return f"others used {others_cores:.1f} cores meanwhile" if others_cores > _QUIET_CORES else ""
+
+
+def number(value: float) -> str:
+    """A figure with about three digits."""
     if value == int(value) and abs(value) < 1e9:
         return f"{int(value):,}"
     digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2 if abs(value) >= 1 else 3
@@ -60,17 +66,21 @@ def _number(value: float) -> str:
 
 def as_text(sections: Iterable[Section]) -> str:
     """A Markdown table that can be read as it stands."""
-    heads = ("what", "measured", "target", "", "")
-    rows: list[Sequence[str]] = [heads]
+    rows: list[Sequence[str]] = [("what", "measured", "target", "", "")]
     for section in sections:
         rows.append((f"**{section.title}**", "", "", "", ""))
         rows += [row.cells() for row in section.rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(heads) - 1)]
+    return markdown(rows)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of equally many cells, the first one the heads. The last column, for notes, is not padded."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     lines = []
-    for number, row in enumerate(rows):
+    for index, row in enumerate(rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         lines.append(f"| {' | '.join(cells)} | {row[-1]} |")
-        if number == 0:
+        if index == 0:
             lines.append(f"|{'|'.join('-' * (width + 2) for width in widths)}|---|")
     return "\n".join(lines)
 

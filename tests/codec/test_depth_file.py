@@ -326,7 +326,7 @@ def test_frame_whose_payload_is_no_image_is_damaged(tmp_path: Path) -> None:
 
 def test_codec_of_a_later_version_says_so_and_is_not_called_damage(tmp_path: Path) -> None:
     writer = depth_writer(tmp_path / "a.nrig")
-    writer._writer.append(pack_record(FRAME, b"something", codec=3, width=SHAPE[1], height=SHAPE[0]))
+    writer._writer.append(pack_record(FRAME, b"something", codec=6, width=SHAPE[1], height=SHAPE[0]))
     writer.close()
     with DepthReader(tmp_path / "a.nrig") as reader:
         with pytest.raises(CodecError, match="a newer nightrig reads it"):

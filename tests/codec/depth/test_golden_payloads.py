@@ -38,6 +38,12 @@ GOLDEN = {
     "lattice-lz4-planes-9x11": Golden(212, "uint16", (9, 11), "63ef1f02914de04ecaf15f458bad8918"),
     "lattice-lz4-uint8-12x13": Golden(170, "uint8", (12, 13), "8d7471c31d1d2d09b9f4b73f5d0a0a1c"),
     "lattice-lz4-empty-0x7": Golden(12, "uint16", (0, 7), "e3b0c44298fc1c149afbf4c8996fb924"),
+    "lattice-rans-map1-83x301": Golden(3838, "uint16", (83, 301), "228080110882dff3abb4f788ad832458"),
+    "lattice-rans-map1-escapes-96x200": Golden(3591, "uint16", (96, 200), "b88d14c88782f8aa2dd5eaa0dc4536a1"),
+    "lattice-rans-map1-holes-40x530": Golden(5826, "uint16", (40, 530), "892c809e76181ce9f529da98f1ca82ad"),
+    "lattice-rans-plain-33x7": Golden(215, "uint16", (33, 7), "c3375a39cd419ef39382ac9588549f46"),
+    "lattice-rans-uint8-12x13": Golden(150, "uint8", (12, 13), "bde307f322f18256e7e3600b497d8107"),
+    "lattice-rans-empty-0x7": Golden(24, "uint16", (0, 7), "e3b0c44298fc1c149afbf4c8996fb924"),
 }
 
 

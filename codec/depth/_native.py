@@ -1,0 +1,107 @@
+"""The native kernels, where they were built: the only module that passes them addresses.
+
+`kernels` is the module `codec.depth._kernels`, or None: it was not built (no compiler at hand when the
+package was installed), or NIGHTRIG_NO_KERNELS=1 asks for the NumPy twins. The classes here keep a kernel's
+buffers and answer for the sizes; one instance belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.depth._context_model import ContextMap
+from codec.depth._images import Image
+from codec.errors import CodecError
+
+U8 = npt.NDArray[np.uint8]
+
+_ALIGNMENT = 64
+_DAMAGED = -1
+
+
+def _load() -> ModuleType | None:
+    if os.environ.get("NIGHTRIG_NO_KERNELS", "") not in ("", "0"):
+        return None
+    try:
+        return importlib.import_module("codec.depth._kernels")
+    except ImportError:
+        return None
+
+
+kernels = _load()
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+class Workspace:
+    """Aligned scratch memory that grows to what was last asked for."""
+
+    def __init__(self) -> None:
+        self._memory: U8 = np.empty(0, np.uint8)
+
+    def address(self, size: int) -> int:
+        if self._memory.size < size + _ALIGNMENT:
+            self._memory = np.empty(size + _ALIGNMENT, np.uint8)
+        start = _address(self._memory)
+        return start + -start % _ALIGNMENT
+
+
+class NativeRans:
+    """`lattice-rans` by the kernel. The same interface as the functions of `_rans_twin`."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._kernels = module
+        self._workspace = Workspace()
+        self._out: U8 = np.empty(0, np.uint8)
+        self._checked: set[int] = set()
+
+    def _map_address(self, context_map: ContextMap) -> int:
+        content = context_map.content
+        if id(context_map) not in self._checked:
+            if self._kernels.rans_check_map(_address(content), content.size):
+                raise CodecError(f"context map {context_map.id} is damaged")
+            self._checked.add(id(context_map))
+        return _address(content)
+
+    def encode(self, image: Image, context_map: ContextMap) -> bytes | None:
+        """The body of a payload, or None where the image must be stored in another way."""
+        height, width = image.shape
+        # Symbols take at most 12 bits and escapes, a quarter of the pixels at most, 31; the rest is tables.
+        room = 3 * image.size + 2**17
+        if self._out.size < room:
+            self._out = np.empty(room, np.uint8)
+        size = self._kernels.rans_encode(
+            _address(image),
+            height,
+            width,
+            self._map_address(context_map),
+            _address(self._out),
+            room,
+            self._workspace.address(self._kernels.rans_workspace_bytes(height, width)),
+        )
+        return self._out[:size].tobytes() if size > 0 else None
+
+    def decode(self, body: memoryview, context_map: ContextMap, target: Image) -> None:
+        """Fill `target`, uint16 in C order. Raises CodecError."""
+        height, width = target.shape
+        data = np.frombuffer(body, np.uint8)
+        failed = self._kernels.rans_decode(
+            _address(data),
+            data.size,
+            height,
+            width,
+            self._map_address(context_map),
+            _address(target),
+            self._workspace.address(self._kernels.rans_workspace_bytes(height, width)),
+        )
+        if failed:
+            raise CodecError("lattice-rans payload does not decode: damaged")
