@@ -1,19 +1,20 @@
-/* The image walk of `max`: which bits an image is made of, and in which contexts each is predicted.
+/* max: which bits an image is made of, and in which contexts each is predicted.
  *
  * One function per kind of thing coded (palette, valid or not, residual), each for both directions: what the
- * encoder does and what the decoder does cannot drift apart. See max_mixer.h for the promises and
- * docs/FORMAT.md for the stream in words.
+ * encoder does and what the decoder does cannot drift apart. Integers only, and no more of them than 32 bits hold
+ * where it is not said: the same bytes on every processor and with every compiler, and the same as the twin in
+ * codec/depth/_max_twin.py. docs/FORMAT.md tells the stream in words.
  */
-#include "max_mixer.h"
-
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "max_coder.h"
 #include "max_linear.h"
 #include "max_model.h"
 #include "max_rows.h"
+#include "nightrig_kernels.h"
 
 /* ---- sizes and rates: all part of the format ----------------------------------------------------------- */
 
@@ -48,6 +49,8 @@
 #define MASK_MARGIN 16
 #define RESIDUAL_MARGIN 32
 
+#define WIDTH_LIMIT 16384  /* pixels in a row: bounds the workspace and the sums of the fit */
+#define VALUES_LIMIT 32767 /* values other than 0: differences of ranks fit 16 bits */
 #define HEADER_BYTES (2 + 2 * TAPS) /* number of values, weights */
 
 typedef struct {
@@ -70,15 +73,15 @@ typedef struct {
     Coder coder;
     Rows rows;
     int16_t weights[TAPS];
-    int32_t from_above[NR_MAX_WIDTH]; /* to the predictions of the current row */
+    int32_t from_above[WIDTH_LIMIT]; /* to the predictions of the current row */
     int32_t values;           /* ranks are 1 to this */
     uint16_t value_of[65536]; /* by rank */
-    uint16_t rank_of[65536];  /* encoder: by value; decoder: nothing */
+    uint16_t rank_of[65536];  /* by value, 0 where it does not occur; the encoder's */
     int64_t row_memory[];     /* 8-byte aligned */
 } Workspace;
 
-size_t nr_max_workspace_size(uint32_t width) {
-    return sizeof(Workspace) + rows_bytes(width);
+size_t nr_max_workspace_bytes(uint32_t width) {
+    return width == 0 || width > WIDTH_LIMIT ? 0 : sizeof(Workspace) + rows_bytes(width);
 }
 
 static void model_reset(Model *model) {
@@ -118,9 +121,8 @@ static int code_palette(Workspace *work) {
     for (int32_t value = 1; value < 65536 && found < work->values; value++) {
         const uint32_t context = level(gap - gap1, 3) | level(gap2 - gap1, 2) << 3 |
                                  level(gap3 - gap1, 1) << 6 | (uint32_t)clamp(gap1 - 1, 0, 1) << 8;
-        const int present =
-            code_slot(work, &work->model.palette[context], PALETTE_LIMIT, work->rank_of[value] != 0);
-        if (present) {
+        const int occurs = work->coder.decoding ? 0 : work->rank_of[value] != 0;
+        if (code_slot(work, &work->model.palette[context], PALETTE_LIMIT, occurs)) {
             work->value_of[++found] = (uint16_t)value;
             gap3 = gap2;
             gap2 = gap1;
@@ -130,7 +132,7 @@ static int code_palette(Workspace *work) {
             gap++;
         }
     }
-    return found == work->values ? 0 : NR_MAX_DAMAGED;
+    return found == work->values ? 0 : NR_DAMAGED;
 }
 
 /* ---- valid or not --------------------------------------------------------------------------------------- */
@@ -319,19 +321,19 @@ static int32_t code_residual(Workspace *work, const Place *place, int32_t residu
 
 /* ---- whole images ---------------------------------------------------------------------------------------- */
 
-/* Encoder: `pixels` are read; decoder: they are written. */
-static int code_pixel(Workspace *work, ptrdiff_t x, uint16_t *decoded, int32_t rank) {
+/* The encoder gives the rank (0: invalid), the decoder a place for the pixel's value. */
+static int code_pixel(Workspace *work, ptrdiff_t x, int32_t rank, uint16_t *decoded) {
     Rows *const rows = &work->rows;
     if (!code_mask(work, x, rank != 0)) {
         put_invalid(rows, x);
         if (decoded) *decoded = 0;
         return 0;
     }
-    if (work->values == 0) return NR_MAX_DAMAGED;
+    if (work->values == 0) return NR_DAMAGED;
     Place place;
     look_around(work, x, &place);
     rank = place.expected + code_residual(work, &place, rank - place.expected);
-    if (rank < 1 || rank > work->values) return NR_MAX_DAMAGED;
+    if (rank < 1 || rank > work->values) return NR_DAMAGED;
     put_valid(rows, x, rank);
     const int32_t error = clamp(rank * (1 << UNIT_BITS) - place.linear, -1024, 1024);
     rows->row[0].error[x] = (int16_t)error;
@@ -347,7 +349,7 @@ static bool rank_values(Workspace *work, const uint16_t *pixels, size_t count) {
     work->values = 0;
     for (size_t value = 1; value < 65536; value++) {
         if (!work->rank_of[value]) continue;
-        if (work->values == NR_MAX_VALUES) return false;
+        if (work->values == VALUES_LIMIT) return false;
         work->rank_of[value] = (uint16_t)++work->values;
     }
     return true;
@@ -373,62 +375,56 @@ static void fit_weights(Workspace *work, const uint16_t *pixels, uint32_t height
 }
 
 ptrdiff_t nr_max_encode(const uint16_t *pixels, uint32_t height, uint32_t width, uint8_t *out,
-                        size_t out_capacity, void *workspace) {
+                        size_t out_bytes, void *workspace) {
     Workspace *const work = workspace;
-    if (height == 0 || width == 0 || width > NR_MAX_WIDTH) return NR_MAX_UNSUITABLE;
-    if (!rank_values(work, pixels, (size_t)height * width)) return NR_MAX_UNSUITABLE;
-    if (out_capacity < HEADER_BYTES) return NR_MAX_TOO_BIG;
+    if (height == 0 || width == 0 || width > WIDTH_LIMIT) return NR_TOO_LARGE;
+    if (!rank_values(work, pixels, (size_t)height * width)) return NR_TOO_MANY_VALUES;
+    if (out_bytes < HEADER_BYTES) return NR_TOO_LARGE;
     fit_weights(work, pixels, height, width);
-    out[0] = (uint8_t)(work->values & 255);
-    out[1] = (uint8_t)(work->values >> 8);
-    for (int i = 0; i < TAPS; i++) {
-        const uint16_t bits = (uint16_t)work->weights[i];
-        out[2 + 2 * i] = (uint8_t)(bits & 255);
-        out[3 + 2 * i] = (uint8_t)(bits >> 8);
-    }
+    nr_store16(out, (uint16_t)work->values);
+    for (int i = 0; i < TAPS; i++) nr_store16(out + 2 + 2 * i, (uint16_t)work->weights[i]);
 
     model_reset(&work->model);
-    work->coder = encoder_into(out + HEADER_BYTES, out_capacity - HEADER_BYTES);
+    work->coder = encoder_into(out + HEADER_BYTES, out_bytes - HEADER_BYTES);
     code_palette(work);
     rows_start(&work->rows, work->row_memory, width);
     for (uint32_t y = 0; y < height; y++) {
         row_begin(&work->rows);
         predict_from_above(&work->rows, work->weights, work->from_above);
         for (uint32_t x = 0; x < width; x++) {
-            code_pixel(work, x, NULL, work->rank_of[pixels[(size_t)y * width + x]]);
+            code_pixel(work, x, work->rank_of[pixels[(size_t)y * width + x]], NULL);
         }
         row_end(&work->rows, y);
-        if (ran_over(&work->coder)) return NR_MAX_TOO_BIG;
+        if (ran_over(&work->coder)) return NR_TOO_LARGE;
     }
     flush(&work->coder);
-    if (ran_over(&work->coder)) return NR_MAX_TOO_BIG;
+    if (ran_over(&work->coder)) return NR_TOO_LARGE;
     return (ptrdiff_t)(HEADER_BYTES + work->coder.position);
 }
 
-int nr_max_decode(const uint8_t *data, size_t size, uint32_t height, uint32_t width, uint16_t *pixels,
+int nr_max_decode(const uint8_t *data, size_t data_bytes, uint32_t height, uint32_t width, uint16_t *pixels,
                   void *workspace) {
     Workspace *const work = workspace;
-    if (height == 0 || width == 0 || width > NR_MAX_WIDTH || size < HEADER_BYTES) return NR_MAX_DAMAGED;
-    work->values = data[0] | data[1] << 8;
-    if (work->values > NR_MAX_VALUES) return NR_MAX_DAMAGED;
-    memset(work->weights, 0, sizeof work->weights);
+    if (height == 0 || width == 0 || width > WIDTH_LIMIT || data_bytes < HEADER_BYTES) return NR_DAMAGED;
+    work->values = nr_load16(data);
+    if (work->values > VALUES_LIMIT) return NR_DAMAGED;
     for (int i = 0; i < TAPS; i++) {
-        const int32_t bits = data[2 + 2 * i] | data[3 + 2 * i] << 8;
+        const int32_t bits = nr_load16(data + 2 + 2 * i);
         work->weights[i] = (int16_t)(bits < 32768 ? bits : bits - 65536);
     }
 
     model_reset(&work->model);
-    work->coder = decoder_of(data + HEADER_BYTES, size - HEADER_BYTES);
-    if (code_palette(work) != 0) return NR_MAX_DAMAGED;
+    work->coder = decoder_of(data + HEADER_BYTES, data_bytes - HEADER_BYTES);
+    if (code_palette(work) != 0) return NR_DAMAGED;
     rows_start(&work->rows, work->row_memory, width);
     for (uint32_t y = 0; y < height; y++) {
         row_begin(&work->rows);
         predict_from_above(&work->rows, work->weights, work->from_above);
         for (uint32_t x = 0; x < width; x++) {
-            if (code_pixel(work, x, &pixels[(size_t)y * width + x], 0) != 0) return NR_MAX_DAMAGED;
+            if (code_pixel(work, x, 0, &pixels[(size_t)y * width + x]) != 0) return NR_DAMAGED;
         }
         row_end(&work->rows, y);
-        if (ran_over(&work->coder)) return NR_MAX_DAMAGED;
+        if (ran_over(&work->coder)) return NR_DAMAGED;
     }
-    return work->coder.position == work->coder.size ? 0 : NR_MAX_DAMAGED;
+    return work->coder.position == work->coder.size ? 0 : NR_DAMAGED;
 }

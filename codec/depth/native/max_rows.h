@@ -71,7 +71,7 @@ static inline void row_end(Rows *rows, uint32_t y) {
     }
 }
 
-static inline void put_valid(Rows *rows, size_t x, int32_t rank) {
+static inline void put_valid(Rows *rows, ptrdiff_t x, int32_t rank) {
     rows->row[0].rank[x] = (int16_t)rank;
     rows->row[0].valid[x] = 1;
 }

@@ -189,13 +189,13 @@ def test_an_instance_goes_on_after_damage(name: str) -> None:
 
 @every_codec
 def test_threads_with_their_own_instances_do_not_disturb_each_other(name: str) -> None:
-    images = [lattice(200, 203, seed=seed) for seed in range(2)]
+    images = [lattice(120, 123, seed=seed) for seed in range(2)]
     expected = [get_codec(name).encode(image) for image in images]
     wrong: list[int] = []
 
     def work(which: int) -> None:
         mine = get_codec(name)
-        for _ in range(12):
+        for _ in range(6):
             payload = mine.encode(images[which])
             if payload != expected[which] or not np.array_equal(mine.decode(payload), images[which]):
                 wrong.append(which)
@@ -302,7 +302,7 @@ def test_max_pixels_bounds_both_directions(name: str) -> None:
 
 
 def test_ids_and_names_never_change() -> None:
-    ids = {"raw": 0, "lz4": 1, "lattice-lz4": 2, "lattice-rans": 3}
+    ids = {"raw": 0, "lz4": 1, "lattice-lz4": 2, "lattice-rans": 3, "max": 5}
     assert {name: get_codec(name).id for name in CODEC_NAMES} == ids
     assert DEFAULT_CODEC == "lattice-lz4"
     for name in CODEC_NAMES:
