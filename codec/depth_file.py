@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codec.depth import DepthCodec, codec_by_id, get_codec
+from codec.depth import DepthCodec, NearSettings, codec_by_id, get_codec
 from codec.errors import CodecError, DamagedError, FormatError
 from codec.records.layout import FRAME, pack_record
 from codec.records.numbers import gap_count, gap_range
@@ -65,12 +65,16 @@ class DepthWriter:
         height: int,
         depth_scale_m: float,
         codec: str = "lattice-lz4",
+        near: NearSettings | None = None,
         fps: float = 0.0,
         clock: str = "hardware",
     ) -> None:
-        """Create the file. Raises StorageError where it exists, CodecError for an unknown codec."""
+        """Create the file. `near` says how much the codec of that name may lose.
+
+        Raises StorageError where the file exists, CodecError for an unknown codec.
+        """
         self._shape = (height, width)
-        self._codec: DepthCodec = get_codec(codec)
+        self._codec: DepthCodec = get_codec(codec, near=near)
         self._clock = clock_number(clock)
         self._writer = RecordWriter(path)
         stream = {

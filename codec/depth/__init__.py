@@ -1,16 +1,16 @@
 """Image codecs by name and by number: `get_codec("lattice-lz4").encode(depth)`.
 
 Owns the registry. A codec turns one 2-D uint16 or uint8 array into a payload that says by itself what shape
-and type it has, and back, bit for bit. A payload depends on the image (and the version of LZ4), never on what
-the instance did before.
+and type it has, and back: bit for bit, but for `near`, whose payloads say how far off they may be. A payload
+depends on the image (and the version of LZ4), never on what the instance did before.
 
     id  name          what
     0   raw           as it is
     1   lz4           byte planes in a standard LZ4 frame
     2   lattice-lz4   ranks, plane predictor, two bits a pixel with escapes, LZ4 block: the default
     3   lattice-rans  ranks, contexts, rANS; native with a NumPy twin: the smallest in real time
-    4   near          reserved
-    5   max           fitted linear prediction, context mixing, arithmetic coder: the smallest, and slow
+    4   near          LOSSY, within a stated bound of disparity, then lattice-rans
+    5   max           fitted linear prediction, context mixing, arithmetic code: the smallest, and slow
     16  jpeg          reserved: colour images as their camera or encoder made them
 
 An id is one byte in every frame of every recording: it never changes its meaning and is never reused.
@@ -30,10 +30,19 @@ from codec.depth.lattice_lz4 import LatticeLz4Codec
 from codec.depth.lattice_rans import LatticeRansCodec
 from codec.depth.lz4_planes import Lz4PlanesCodec
 from codec.depth.max_codec import MaxCodec
+from codec.depth.near import NearCodec, NearSettings
 from codec.depth.raw import RawCodec
 from codec.errors import CodecError
 
-__all__ = ["CODEC_NAMES", "DEFAULT_CODEC", "DEFAULT_MAX_PIXELS", "DepthCodec", "codec_by_id", "get_codec"]
+__all__ = [
+    "CODEC_NAMES",
+    "DEFAULT_CODEC",
+    "DEFAULT_MAX_PIXELS",
+    "DepthCodec",
+    "NearSettings",
+    "codec_by_id",
+    "get_codec",
+]
 
 
 class DepthCodec(Protocol):
@@ -44,6 +53,9 @@ class DepthCodec(Protocol):
 
     @property
     def id(self) -> int: ...
+
+    @property
+    def lossless(self) -> bool: ...
 
     def encode(self, array: Image) -> bytes:
         """The payload of a 2-D uint16 or uint8 array of any strides; CodecError for anything else."""
@@ -58,22 +70,29 @@ class DepthCodec(Protocol):
         ...
 
 
-_CODECS = (RawCodec, Lz4PlanesCodec, LatticeLz4Codec, LatticeRansCodec, MaxCodec)
+_CODECS = (RawCodec, Lz4PlanesCodec, LatticeLz4Codec, LatticeRansCodec, NearCodec, MaxCodec)
 _BY_NAME = {codec.name: codec for codec in _CODECS}
 _BY_ID = {codec.id: codec for codec in _CODECS}
-_RESERVED = {4: "near", 16: "jpeg"}
+_RESERVED = {16: "jpeg"}
 
 CODEC_NAMES: tuple[str, ...] = tuple(_BY_NAME)
 DEFAULT_CODEC = LatticeLz4Codec.name
 
 
-def get_codec(name: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> DepthCodec:
-    """A codec of the caller's own; CodecError names the nearest one if there is none of that name."""
+def get_codec(
+    name: str, *, max_pixels: int = DEFAULT_MAX_PIXELS, near: NearSettings | None = None
+) -> DepthCodec:
+    """A codec of the caller's own; CodecError names the nearest one if there is none of that name.
+
+    `near` says how much the codec of that name may lose; it means nothing to the others.
+    """
     codec = _BY_NAME.get(name)
     if codec is None:
-        near = difflib.get_close_matches(name, CODEC_NAMES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        similar = difflib.get_close_matches(name, CODEC_NAMES, n=1)
+        hint = f"; did you mean {similar[0]!r}?" if similar else ""
         raise CodecError(f"no codec is called {name!r}, there are {', '.join(CODEC_NAMES)}{hint}")
+    if codec is NearCodec:
+        return NearCodec(max_pixels=max_pixels, settings=near)
     return codec(max_pixels=max_pixels)
 
 

@@ -92,6 +92,7 @@ class LatticeLz4Codec:
 
     name = "lattice-lz4"
     id = 2
+    lossless = True
 
     def __init__(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self._max_pixels = max_pixels

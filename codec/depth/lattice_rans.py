@@ -51,6 +51,7 @@ class LatticeRansCodec:
 
     name = "lattice-rans"
     id = 3
+    lossless = True
 
     def __init__(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self._max_pixels = max_pixels

@@ -31,6 +31,7 @@ class Lz4PlanesCodec:
 
     name = "lz4"
     id = 1
+    lossless = True
 
     def __init__(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self._max_pixels = max_pixels

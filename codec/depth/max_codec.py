@@ -52,6 +52,7 @@ class MaxCodec:
 
     name = "max"
     id = 5
+    lossless = True
 
     def __init__(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self._max_pixels = max_pixels

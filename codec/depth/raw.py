@@ -26,6 +26,7 @@ class RawCodec:
 
     name = "raw"
     id = 0
+    lossless = True
 
     def __init__(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self._max_pixels = max_pixels

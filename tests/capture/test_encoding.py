@@ -62,7 +62,7 @@ def test_everything_that_is_known_of_a_frame_stands_in_its_record() -> None:
     assert (header.width, header.height, header.raw_length) == (32, 24, DEPTH.nbytes)
 
 
-@pytest.mark.parametrize("codec", CODEC_NAMES)
+@pytest.mark.parametrize("codec", [name for name in CODEC_NAMES if get_codec(name).lossless])
 def test_depth_and_infrared_come_back_bit_for_bit_with_every_codec(codec: str) -> None:
     header, payload = encoded(DEPTH, "z16", codec)
     assert header.codec == get_codec(codec).id

@@ -1,8 +1,8 @@
 /* lattice-rans, backwards: up to 32 rows advance together, a vector of them at a time.
  *
- * A ring keeps what the last steps brought for each lane. As row y - 1 belongs to the lane before, 16 steps
- * behind, the neighbours of a vector of lanes lie side by side in it. The two columns left of lane 0 hold the rows
- * that the last two lanes coded a round earlier.
+ * A window keeps what the last steps brought for each lane, a line a step. As row y - 1 belongs to the lane before,
+ * 16 steps behind, the neighbours of a vector of lanes lie side by side in it, at distances that never change.
+ * The two columns left of lane 0 hold the rows that the last two lanes coded a round earlier.
  */
 #include "lattice_rans.h"
 
@@ -11,45 +11,50 @@
 #endif
 
 enum {
-    RING = 64, /* steps, a power of two; NNWW lies 34 back */
+    /* Lines of the window: those that are looked back to (NNWW lies 34 back), and those of the steps until the last
+     * ones are moved to its beginning again. All of it stays in the first-level cache. */
+    HISTORY = 40,
+    WINDOW = HISTORY + 8 * NR_BLOCK,
+    COLUMNS = NR_MAX_LANES + 2 * 8,
+    FIRST = 8, /* the column of lane 0 */
     ABOVE = NR_LANE_DELAY,
-    COLUMNS = NR_MAX_LANES + 2 * NR_VEC,
-    FIRST = NR_VEC, /* the column of lane 0 */
 
-    /* The context of what is not coded. What the vectors make of a pixel is at most NR_CONTEXTS. */
+    /* The context of what is not coded. What the vectors make of a pixel is below NR_CONTEXTS. */
     NO_CONTEXT = NR_CONTEXTS,
     NR_VALUES = 65536
 };
 
 typedef struct {
-    uint16_t rank[RING][COLUMNS], valid[RING][COLUMNS];
-} Ring;
-
-/* The place of a step in the ring; what lies before the first step is all zeros. */
-static inline size_t in_ring(int64_t step) { return (size_t)step & (RING - 1); }
-
-typedef struct {
     NrWavefront wave;
     NrWeights weights;
     uint8_t class_of[NR_CONTEXTS + 1];
-    uint8_t *symbol_at;                                   /* class, place in the table -> symbol */
-    uint32_t shape[(NR_MAX_CLASSES + 1) * NR_SYMBOLS];    /* frequency << 16 | begin */
-    Ring ring;
-    uint16_t *last_rank[2], *last_valid[2]; /* by position: rows of the last lane, and of the one before it */
-    uint16_t *value_of;                     /* 65,536 entries: no rank leads out of it */
+    uint8_t *symbol_at;                                /* class, place in the table -> symbol */
+    uint32_t shape[(NR_MAX_CLASSES + 1) * NR_SYMBOLS]; /* frequency << 16 | begin */
+    uint16_t *value_of;                                /* 65,536 entries: no rank leads out of it */
     unsigned ranks;
+
+    /* Lines of COLUMNS; what lies before the first step is all zeros. */
+    uint16_t rank[WINDOW * COLUMNS], valid[WINDOW * COLUMNS];
+    int now;                                /* the line of the block's first step */
+    uint16_t *last_rank[2], *last_valid[2]; /* by position: rows of the last lane, and of the one before it */
+    NrLanePlace left[2];                    /* what the columns left of lane 0 show */
+
     uint32_t states[NR_MAX_LANES];
     const uint8_t *words, *words_end;
     uint8_t tail[2 * (2 * NR_MAX_LANES)]; /* the last words, with zeros behind them */
     int is_in_tail;
     const uint16_t *escape_at[NR_MAX_LANES], *escape_end[NR_MAX_LANES];
-    NrLanePlace places[NR_MAX_LANES];                /* at the first step of the block */
-    uint16_t working[NR_BLOCK][NR_MAX_LANES];        /* all ones where a pixel is coded, else 0 */
-    uint8_t is_whole[NR_MAX_LANES];                  /* each step of the block is a pixel */
-    uint8_t partial[NR_MAX_LANES];                   /* the lanes that work, and of which this is not so */
+
+    NrLanePlace places[NR_MAX_LANES];         /* at the first step of the block */
+    uint16_t working[NR_BLOCK][NR_MAX_LANES]; /* all ones where a pixel is coded, else 0 */
+    uint8_t is_whole[NR_MAX_LANES];           /* each step of the block is a pixel */
+    uint16_t *line[NR_MAX_LANES];             /* where the pixels of a whole block go */
+    uint16_t contexts[NR_MAX_LANES], predictions[NR_MAX_LANES]; /* of the step to come */
+    uint16_t known[NR_BLOCK][NR_MAX_LANES];   /* ranks as decoded in this block, 0 where not measured */
+    unsigned first_working, end_working;
+    uint8_t partial[NR_MAX_LANES]; /* the lanes that work in this block but not in all of it */
     unsigned partial_count;
-    NrLanePlace left[2];                             /* what the columns left of lane 0 show */
-    uint16_t known[NR_BLOCK][NR_MAX_LANES];          /* ranks as decoded in this block, 0 where not measured */
+
     NrVec bad; /* not 0 once a rank was out of bounds */
     int damaged;
 } Decoder;
@@ -117,10 +122,10 @@ static inline const uint8_t *get_symbol(const Decoder *d, uint32_t *state, uint3
     *symbol = d->symbol_at[c << NR_FREQUENCY_BITS | place];
     uint32_t shape = d->shape[c * NR_SYMBOLS + *symbol];
     x = (shape >> 16) * (x >> NR_FREQUENCY_BITS) + place - (shape & 0xFFFF);
-    uint32_t refilled = x << 16 | nr_load16(words);
-    int is_empty = x < NR_RANS_LOW;
-    *state = is_empty ? refilled : x;
-    return words + (is_empty ? 2 : 0);
+    /* 1 where x < NR_RANS_LOW. Without a branch: nothing could predict it. */
+    uint32_t is_empty = (x - NR_RANS_LOW) >> 31;
+    *state = x << 16 * is_empty | (nr_load16(words) & (0 - is_empty));
+    return words + 2 * is_empty;
 }
 
 static uint16_t get_escape(Decoder *d, unsigned lane) {
@@ -131,12 +136,12 @@ static uint16_t get_escape(Decoder *d, unsigned lane) {
     return (uint16_t)(*d->escape_at[lane]++ + NR_ESCAPE);
 }
 
-/* Decodes the lanes of a vector at a step. Lanes that have nothing to do leave their state alone. */
-static inline void decode_group(Decoder *d, int64_t step, unsigned j, unsigned first) {
-    const Ring *ring = &d->ring;
-    unsigned here = FIRST + first;
-#define NR_RANK(back, left) nr_load(&ring->rank[in_ring(step - (back))][here - (left)])
-#define NR_VALID(back, left) nr_load(&ring->valid[in_ring(step - (back))][here - (left)])
+/* Works out what to expect of the lanes of a vector at step j of the block. */
+static inline void prepare_group(Decoder *d, unsigned j, unsigned first) {
+    size_t here = ((size_t)d->now + j) * COLUMNS + FIRST + first;
+    const uint16_t *rank_here = d->rank + here, *valid_here = d->valid + here;
+#define NR_RANK(back, left) nr_load(rank_here - (back) * COLUMNS - (left))
+#define NR_VALID(back, left) nr_load(valid_here - (back) * COLUMNS - (left))
     NrNeighbours at = {.W = NR_RANK(1, 0), .WW = NR_RANK(2, 0),
                        .N = NR_RANK(ABOVE, 1), .NW = NR_RANK(ABOVE + 1, 1), .NE = NR_RANK(ABOVE - 1, 1),
                        .NWW = NR_RANK(ABOVE + 2, 1), .NEE = NR_RANK(ABOVE - 2, 1),
@@ -156,13 +161,18 @@ static inline void decode_group(Decoder *d, int64_t step, unsigned j, unsigned f
     }
 #undef NR_RANK
 #undef NR_VALID
-    uint16_t contexts[NR_VEC];
-    nr_store(contexts, nr_select(works, context, nr_all(NO_CONTEXT)));
+    nr_store(&d->contexts[first], nr_select(works, context, nr_all(NO_CONTEXT)));
+    nr_store(&d->predictions[first], prediction);
+}
+
+/* Decodes the lanes of a vector at step j of the block. Lanes that have nothing to do leave their state alone. */
+static inline void decode_group(Decoder *d, unsigned j, unsigned first) {
+    size_t here = ((size_t)d->now + j) * COLUMNS + FIRST + first;
     const uint8_t *words = d->words;
-    uint32_t *states = &d->states[first];
     uint64_t each[NR_VEC]; /* in registers: a vector loaded from eight fresh stores would wait for them */
+#pragma GCC unroll 16
     for (unsigned i = 0; i < NR_VEC; i++)
-        words = get_symbol(d, &states[i], d->class_of[contexts[i]], words, &each[i]);
+        words = get_symbol(d, &d->states[first + i], d->class_of[d->contexts[first + i]], words, &each[i]);
     d->words = words;
     NrVec symbol = nr_join(each);
     NrVec measured = (NrVec)(symbol != nr_all(NR_INVALID));
@@ -171,93 +181,115 @@ static inline void decode_group(Decoder *d, int64_t step, unsigned j, unsigned f
             if (each[i] == NR_ESCAPE) each[i] = get_escape(d, first + i);
         symbol = nr_join(each);
     }
-    NrVec rank = nr_select(measured, nr_add(prediction, nr_unzigzag_all(symbol)), at.N);
-    d->bad |= works & measured & ((NrVec)(rank > nr_all((int16_t)d->ranks)) | (NrVec)(rank < nr_all(1)));
-    nr_store(&d->ring.rank[in_ring(step)][here], rank);
-    nr_store(&d->ring.valid[in_ring(step)][here], measured);
+    NrVec rank = nr_add(nr_load(&d->predictions[first]), nr_unzigzag_all(symbol));
+    NrVec out_of_bounds = (NrVec)(rank > nr_all((int16_t)d->ranks)) | (NrVec)(rank < nr_all(1));
+    d->bad |= nr_load(&d->working[j][first]) & measured & out_of_bounds;
+    nr_store(d->rank + here, nr_select(measured, rank, nr_load(d->rank + here - ABOVE * COLUMNS - 1)));
+    nr_store(d->valid + here, measured);
     nr_store(&d->known[j][first], rank & measured);
 }
 
 /* What stands in the margins of a row: see docs/FORMAT.md. */
-static void set_margin(Decoder *d, int64_t step, unsigned lane, unsigned j) {
-    Ring *ring = &d->ring;
-    unsigned here = FIRST + lane;
-    int64_t position = d->places[lane].position + j;
-    uint16_t rank = position < NR_MARGIN
-                        ? ring->rank[in_ring(step - ABOVE + NR_MARGIN - position)][here - 1] /* first above */
-                        : ring->rank[in_ring(step - 1)][here];                               /* last of the row */
-    ring->rank[in_ring(step)][here] = rank;
-    ring->valid[in_ring(step)][here] = 0;
+static void set_margin(Decoder *d, unsigned lane, unsigned j) {
+    int here = (d->now + (int)j) * COLUMNS + FIRST + (int)lane;
+    int position = (int)d->places[lane].position + (int)j;
+    int first_above = here - (ABOVE - NR_MARGIN + position) * COLUMNS - 1, last_of_row = here - COLUMNS;
+    d->rank[here] = d->rank[position < NR_MARGIN ? first_above : last_of_row];
+    d->valid[here] = 0;
 }
 
 /* Keeps the rows of the last two lanes for the round to come, and lays out those of the round before. */
-static void pass_on(Decoder *d, int64_t step, unsigned j) {
-    Ring *ring = &d->ring;
+static void pass_on(Decoder *d, unsigned j) {
+    uint16_t *rank = d->rank + (d->now + (int)j) * COLUMNS + FIRST, *valid = d->valid + (rank - d->rank);
     for (int back = 1; back <= 2; back++) {
-        unsigned from = (unsigned)d->wave.lanes - (unsigned)back;
+        int64_t from = d->wave.lanes - back;
         if (d->places[from].row >= 0) {
             int64_t position = d->places[from].position + j;
-            d->last_rank[back - 1][position] = ring->rank[in_ring(step)][FIRST + from];
-            d->last_valid[back - 1][position] = ring->valid[in_ring(step)][FIRST + from];
+            d->last_rank[back - 1][position] = rank[from];
+            d->last_valid[back - 1][position] = valid[from];
         }
         const NrLanePlace *left = &d->left[back - 1];
         if (left->row >= 0) { /* before, it is the row above the image: zeros */
-            ring->rank[in_ring(step)][FIRST - back] = d->last_rank[back - 1][left->position + j];
-            ring->valid[in_ring(step)][FIRST - back] = d->last_valid[back - 1][left->position + j];
+            rank[-back] = d->last_rank[back - 1][left->position + j];
+            valid[-back] = d->last_valid[back - 1][left->position + j];
         }
     }
 }
 
 /* ---- all steps ----------------------------------------------------------------------------------------- */
 
-/* Which steps of the block are pixels. Most lanes are in the midst of a row, as they were a block before. */
-static void find_work(Decoder *d, unsigned *first, unsigned *end) {
-    d->partial_count = 0;
-    for (unsigned lane = 0; lane < d->wave.lanes; lane++) {
-        NrLanePlace place = d->places[lane];
-        int works = nr_lane_works(&d->wave, place);
-        int64_t x = place.position - NR_MARGIN;
-        int is_whole = works && x >= 0 && x + NR_BLOCK <= d->wave.width;
-        if (works && *first > lane) *first = lane;
-        if (works) *end = lane + 1;
-        if (works && !is_whole) d->partial[d->partial_count++] = (uint8_t)lane;
-        if (is_whole && d->is_whole[lane]) continue;
-        d->is_whole[lane] = (uint8_t)is_whole;
-        for (int j = 0; j < NR_BLOCK; j++)
-            d->working[j][lane] = works && x + j >= 0 && x + j < d->wave.width ? 0xFFFF : 0;
-    }
-}
-
-static void write_pixels(const Decoder *d, unsigned lane, uint16_t *pixels) {
-    NrLanePlace place = d->places[lane];
-    if (!nr_lane_works(&d->wave, place)) return;
-    int64_t x = place.position - NR_MARGIN;
-    uint16_t *line = pixels + place.row * d->wave.width;
-    const uint16_t *restrict value_of = d->value_of;
-    if (d->is_whole[lane]) {
-        for (int j = 0; j < NR_BLOCK; j++) line[x + j] = value_of[d->known[j][lane]];
-        return;
-    }
+/* Brings a lane to its place of the next block and finds which of its steps are pixels. In the midst of a row
+ * nothing changes. Returns 1 where it did. */
+static int move_lane(Decoder *d, unsigned lane, uint16_t *pixels, int64_t last_whole) {
+    NrLanePlace *place = &d->places[lane];
+    if (d->is_whole[lane] && place->position <= last_whole) return 0;
+    int works = nr_lane_works(&d->wave, *place);
+    int64_t x = place->position - NR_MARGIN;
+    d->is_whole[lane] = works && x >= 0 && place->position <= last_whole;
+    if (works && !d->is_whole[lane]) d->partial[d->partial_count++] = (uint8_t)lane;
+    if (d->is_whole[lane]) d->line[lane] = pixels + place->row * d->wave.width + x;
     for (int j = 0; j < NR_BLOCK; j++)
-        if (d->working[j][lane]) line[x + j] = value_of[d->known[j][lane]];
+        d->working[j][lane] = works && x + j >= 0 && x + j < d->wave.width ? 0xFFFF : 0;
+    return 1;
 }
 
-static void decode_block(Decoder *d, int64_t block, uint16_t *pixels) {
-    unsigned first = NR_MAX_LANES, end = 0;
-    find_work(d, &first, &end);
+static void move_lanes(Decoder *d, uint16_t *pixels) {
+    int64_t last_whole = d->wave.width - NR_BLOCK + NR_MARGIN;
+    int changed = 0;
+    d->partial_count = 0;
+    for (unsigned lane = 0; lane < d->wave.lanes; lane++) changed |= move_lane(d, lane, pixels, last_whole);
+    if (!changed) return;
+    d->first_working = NR_MAX_LANES;
+    d->end_working = 0;
+    for (unsigned lane = 0; lane < d->wave.lanes; lane++) {
+        if (!nr_lane_works(&d->wave, d->places[lane])) continue;
+        if (d->first_working > lane) d->first_working = lane;
+        d->end_working = lane + 1;
+    }
+    d->first_working -= d->first_working % NR_VEC;
+}
+
+static void write_pixels(Decoder *d, uint16_t *pixels) {
+    const uint16_t *value_of = d->value_of;
+    for (unsigned lane = 0; lane < d->wave.lanes; lane++) {
+        if (!d->is_whole[lane]) continue;
+        uint16_t *line = d->line[lane];
+        for (int j = 0; j < NR_BLOCK; j++) line[j] = value_of[d->known[j][lane]];
+        d->line[lane] = line + NR_BLOCK;
+    }
+    for (unsigned i = 0; i < d->partial_count; i++) {
+        unsigned lane = d->partial[i];
+        int64_t first = d->places[lane].row * d->wave.width + d->places[lane].position - NR_MARGIN;
+        for (int j = 0; j < NR_BLOCK; j++)
+            if (d->working[j][lane]) pixels[first + j] = value_of[d->known[j][lane]];
+    }
+}
+
+static void decode_block(Decoder *d, uint16_t *pixels) {
+    if (d->now + NR_BLOCK > WINDOW) {
+        size_t kept = HISTORY * COLUMNS * sizeof(uint16_t);
+        memcpy(d->rank, d->rank + (d->now - HISTORY) * COLUMNS, kept);
+        memcpy(d->valid, d->valid + (d->now - HISTORY) * COLUMNS, kept);
+        d->now = HISTORY;
+    }
+    move_lanes(d, pixels);
+    unsigned first = d->first_working, end = d->end_working;
+    for (unsigned group = first; group < end; group += NR_VEC) prepare_group(d, 0, group);
     for (unsigned j = 0; j < NR_BLOCK; j++) {
-        int64_t step = block + j;
-        for (unsigned group = first - first % NR_VEC; group < end; group += NR_VEC) decode_group(d, step, j, group);
-        for (unsigned i = 0; i < d->partial_count; i++)
-            if (!d->working[j][d->partial[i]]) set_margin(d, step, d->partial[i], j);
-        pass_on(d, step, j);
+        for (unsigned group = first; group < end; group += NR_VEC) {
+            decode_group(d, j, group);
+            for (unsigned i = 0; i < d->partial_count; i++)
+                if (d->partial[i] - group < NR_VEC && !d->working[j][d->partial[i]]) set_margin(d, d->partial[i], j);
+            /* At once, so that the next group's symbols are decoded while the processor waits for this. */
+            if (j + 1 < NR_BLOCK) prepare_group(d, j + 1, group);
+        }
+        pass_on(d, j);
         keep_words_readable(d);
     }
-    for (unsigned lane = 0; lane < d->wave.lanes; lane++) {
-        write_pixels(d, lane, pixels);
-        nr_advance(&d->wave, &d->places[lane]);
-    }
+    write_pixels(d, pixels);
+    for (unsigned lane = 0; lane < d->wave.lanes; lane++) nr_advance(&d->wave, &d->places[lane]);
     for (int i = 0; i < 2; i++) nr_advance(&d->wave, &d->left[i]);
+    d->now += NR_BLOCK;
 }
 
 static int ended_well(const Decoder *d) {
@@ -285,7 +317,9 @@ int NR_NAME(nr_rans_decode)(const uint8_t *data, size_t data_bytes, uint32_t hei
     if (side_bytes > left || left - side_bytes < 4 * lanes || (left - side_bytes) % 2) return NR_DAMAGED;
 
     Decoder *d = nr_take(&free_space, sizeof *d);
-    memset(&d->ring, 0, sizeof d->ring);
+    memset(d->rank, 0, sizeof d->rank);
+    memset(d->valid, 0, sizeof d->valid);
+    d->now = HISTORY;
     memset(d->working, 0, sizeof d->working);
     memset(d->is_whole, 0, sizeof d->is_whole);
     d->wave = nr_wavefront(height, width, lanes);
@@ -321,7 +355,7 @@ int NR_NAME(nr_rans_decode)(const uint8_t *data, size_t data_bytes, uint32_t hei
     for (unsigned lane = 0; lane < lanes; lane++) d->places[lane] = nr_lane_place(&d->wave, (int)lane, 0);
     for (int i = 0; i < 2; i++) d->left[i] = nr_lane_place(&d->wave, -1 - i, 0);
     for (int64_t block = 0; block < d->wave.steps; block += NR_BLOCK) {
-        decode_block(d, block, pixels);
+        decode_block(d, pixels);
         if (d->damaged) return NR_DAMAGED;
     }
     return ended_well(d) ? 0 : NR_DAMAGED;

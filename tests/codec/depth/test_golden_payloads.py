@@ -44,6 +44,8 @@ GOLDEN = {
     "lattice-rans-plain-33x7": Golden(215, "uint16", (33, 7), "c3375a39cd419ef39382ac9588549f46"),
     "lattice-rans-uint8-12x13": Golden(150, "uint8", (12, 13), "bde307f322f18256e7e3600b497d8107"),
     "lattice-rans-empty-0x7": Golden(24, "uint16", (0, 7), "e3b0c44298fc1c149afbf4c8996fb924"),
+    "near-2.5-83x101": Golden(481, "uint16", (83, 101), "3f1b9d252a8fb9ee56852ce06ec345a3"),
+    "near-uint8-12x13": Golden(168, "uint8", (12, 13), "bde307f322f18256e7e3600b497d8107"),
 }
 
 
