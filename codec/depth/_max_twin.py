@@ -1,8 +1,8 @@
 """`max` without a compiler: the same bytes as native/max_mixer.c, and the same pixels, in Python.
 
-Owns the walk over the image: which bits it is made of and in which contexts each is predicted. One class for both
-directions, as in the kernel, so that they cannot drift apart. A 640x480 frame takes about ten seconds either
-way: enough to read a file on a machine where nothing can be built, not to write many.
+Owns the walk over the image: which bits it is made of and in which contexts each is predicted. One class for
+both directions, as in the kernel, so that they cannot drift apart. A 640x480 frame takes about ten seconds
+either way: enough to read a file on a machine where nothing can be built, not to write many.
 docs/FORMAT.md tells the stream in words.
 """
 
@@ -62,8 +62,8 @@ _MASK32 = 2**32 - 1
 
 
 def encode(image: Image) -> bytes | None:
-    """The stream of a uint16 image with at least one pixel, or None where it must be stored in another way."""
-    height, width = image.shape
+    """The stream of a uint16 image with pixels, or None where it must be stored in another way."""
+    width = image.shape[1]
     values = np.unique(image)
     values = values[values > 0]
     if width > _WIDTH_LIMIT or values.size > _VALUES_LIMIT:
@@ -119,7 +119,7 @@ def _fitted(ranks: list[list[int]]) -> list[int]:
 
 
 class _Lines:
-    """The current line and those above it as contexts see them, newest first, with PAD pixels on both sides."""
+    """The current line and those above it as contexts see them, newest first, PAD pixels on both sides."""
 
     def __init__(self, width: int) -> None:
         self._width = width
@@ -316,7 +316,7 @@ class _Walk:
     def _code_node(self, place: _Place, node: int, bit: int) -> int:
         at = [hash_ ^ node for hash_ in place.hashes]
         slots = [table[i] for table, i in zip(self._residual, at, strict=True)]
-        words = [STRETCH[slot >> 20] * TRUST[slot & 255] >> 8 for slot in slots]
+        words = [_word(slot) for slot in slots]
         words.append(_BIAS_WORD)
         weights1 = self._by_activity[node * _ACTIVITIES * 2 + place.activity2]
         weights2 = self._by_fraction[node * _FRACTIONS + place.fraction]

@@ -11,9 +11,9 @@ Payload: the 12-byte image header of `_images` (palette 0); its mode says how to
         6       29 i16   weights of the linear prediction, in 1/1024
         64      ...      arithmetic code, to the end: the palette, then pixel by pixel
 
-Each rank is predicted by 29 neighbours with weights that were fitted to this very image; seven models of what is
-around say what to expect beyond that, mixed by weights that are learned on the way, and an arithmetic coder
-codes the difference. All of it in integers: the same on every machine. docs/FORMAT.md says it all;
+Each rank is predicted by 29 neighbours with weights that were fitted to this very image; seven models of what
+lies around say what to expect beyond that, mixed by weights that are learned on the way, and an arithmetic
+coder codes the difference. All of it in integers: the same on every machine. docs/FORMAT.md says it all;
 `native/max_mixer.c` does it in C and `_max_twin` in Python, to the same bit.
 """
 
