@@ -115,13 +115,19 @@ def _check_index(check: FileCheck, file: RecordFile, indexed: RecordFile) -> Non
             check.damage.append(
                 BadStretch(check.path, 0, 0, "the index does not agree with the records in the file")
             )
-    elif file.size >= END_BYTES:
-        with check.path.open("rb") as raw:
-            raw.seek(-END_BYTES, 2)
-            end = unpack_header(raw.read(END_BYTES))
-        if end is not None and end.kind == END:
-            at = file.size - END_BYTES
-            check.damage.append(BadStretch(check.path, at, END_BYTES, "the file's index is damaged"))
+    elif has_broken_index(indexed):
+        at = file.size - END_BYTES
+        check.damage.append(BadStretch(check.path, at, END_BYTES, "the file's index is damaged"))
+
+
+def has_broken_index(file: RecordFile) -> bool:
+    """Whether a file that was opened by its index ends as a sealed one does, and yet has no index."""
+    if file.sealed or file.size < END_BYTES:
+        return False
+    with file.path.open("rb") as raw:
+        raw.seek(-END_BYTES, 2)
+        end = unpack_header(raw.read(END_BYTES))
+    return end is not None and end.kind == END
 
 
 class _Reading:

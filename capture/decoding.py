@@ -31,7 +31,7 @@ def decode(header: Header, payload: bytes, pixel_format: str = "") -> Array:
     elif header.codec == CODEC_F32:
         data = _numbers(payload, header)
     else:
-        data = _codec(header.codec).decode(payload)
+        data = thread_codec(header.codec).decode(payload)
     if data.shape[:2] != (header.height, header.width):
         raise CodecError(f"decodes to {data.shape[:2]}, its header says {(header.height, header.width)}")
     wanted = {"z16": np.uint16, "y8": np.uint8, "f32": np.float32}.get(pixel_format)
@@ -40,8 +40,8 @@ def decode(header: Header, payload: bytes, pixel_format: str = "") -> Array:
     return data
 
 
-def _codec(codec_id: int) -> DepthCodec:
-    """This thread's instance: codecs keep buffers and are not shared."""
+def thread_codec(codec_id: int) -> DepthCodec:
+    """This thread's instance: codecs keep buffers and are not shared. Raises NotOurFileError."""
     codecs: dict[int, DepthCodec] = _local.__dict__.setdefault("codecs", {})
     if codec_id not in codecs:
         try:

@@ -36,6 +36,7 @@ from capture.totals import Totals, count_totals
 from capture.versions import versions
 from capture.writer import COUNTERS as WRITER_COUNTERS
 from capture.writer import LaneSpec, WriterJob
+from codec import durable
 from codec.errors import CameraError, DiskFullError, NightrigError, StorageError
 
 _MB = 1 << 20
@@ -138,6 +139,10 @@ class Service:
         self._check_room()
         config = self._rig.model_dump(mode="json")
         self._folder = session.create_session(self._root, self._rig.name, config, versions())
+        with durable.hold(self._folder):  # nobody recompresses what is being recorded
+            return self._record()
+
+    def _record(self) -> Outcome:
         before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
         # A closed terminal must not end a night; children inherit that.
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)

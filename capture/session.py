@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ PEOPLE = "people"
 PARAMETERS_PREFIX = "parameters-"
 MESH_PREFIX = "mesh-"
 _SEGMENT = re.compile(r"^(?P<prefix>[a-z]+-)?(?P<number>[0-9]{3,})\.(?P<suffix>nrig|xz)\Z")
+_TEMPORARY_SUFFIX = ".recompress"
+_TEMPORARY = re.compile(rf"^\.(?P<segment>.+)\.[0-9a-f]{{8}}{re.escape(_TEMPORARY_SUFFIX)}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 
 RESERVED_NAMES = (PEOPLE, SESSION_FILE, EVENTS_FILE)
@@ -65,6 +69,29 @@ def next_segment_number(folder: Path, *, prefix: str = "", suffix: str = "nrig")
     match = _SEGMENT.match(existing[-1].name)
     assert match is not None
     return int(match["number"]) + 1
+
+
+def temporary_segment(segment: Path) -> Path:
+    """A new name beside a segment for what is to replace it; nothing that looks for segments finds it."""
+    return segment.with_name(f".{segment.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
+
+
+def list_temporary_segments(segments: Iterable[Path]) -> list[Path]:
+    """What a killed program left beside these segments. Raises StorageError."""
+    names: dict[Path, set[str]] = {}
+    for segment in segments:
+        names.setdefault(segment.parent, set()).add(segment.name)
+    found = []
+    for folder, own in names.items():
+        try:
+            paths = list(folder.iterdir())
+        except OSError as error:
+            raise StorageError(f"cannot read the folder {folder}: {error.strerror}") from error
+        for path in paths:
+            match = _TEMPORARY.match(path.name)
+            if match and match["segment"] in own:
+                found.append(path)
+    return sorted(found)
 
 
 def create_session(root: Path, rig: str, config: dict[str, Any], versions: dict[str, str]) -> Path:
@@ -150,6 +177,16 @@ class SessionFiles:
     series: tuple[Series, ...]
     meshes: tuple[Path, ...]
     is_session: bool = False
+
+
+def enclosing_session(path: Path) -> Path | None:
+    """The session folder that a session, a camera's folder or a segment is or lies in, as far as one says
+    so by its session.json."""
+    for place in (path.absolute(), path.resolve()):
+        for folder in (place, place.parent, place.parent.parent)[place.is_file() : 2 + place.is_file()]:
+            if (folder / SESSION_FILE).is_file():
+                return folder
+    return None
 
 
 def open_session(path: Path) -> SessionFiles:

@@ -3,27 +3,32 @@
 What it promises: an append is whole or not there at all, as far as the running system is concerned; a
 file it created survives a power cut with its name and everything up to the last successful sync(); an
 existing file is never overwritten by create; after a failed sync a file takes no more appends, because
-Linux reports a lost page once and then calls it clean.
+Linux reports a lost page once and then calls it clean; a file that is being written is held, and
+hold() tells others so.
 
 What it cannot promise: what a drive does with a cache it does not flush. The degree to which sync()
-reaches the platter depends on the file system and the hardware.
+reaches the platter depends on the file system and the hardware. Where a file system has no locks, nothing
+is ever held.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from codec.errors import DiskFullError, StorageError
+from codec.errors import DiskFullError, FileBusyError, StorageError
 
 Chunk = bytes | bytearray | memoryview
 
 # Linux takes at most 1024 pieces in one writev.
 _IOV_MAX = 1024
+_MB = 1 << 20
 
 
 def _storage_error(action: str, path: Path, error: OSError) -> StorageError:
@@ -32,7 +37,10 @@ def _storage_error(action: str, path: Path, error: OSError) -> StorageError:
 
 
 class AppendFile:
-    """A file that only grows, in whole pieces. Used by one thread, except sync(), which any may call."""
+    """A file that only grows, in whole pieces, held until it is closed (see hold).
+
+    Used by one thread, except sync(), which any may call.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Create the file; an existing one is an error. Raises StorageError."""
@@ -44,6 +52,7 @@ class AppendFile:
             raise StorageError(f"{self.path} exists already and is never overwritten") from None
         except OSError as error:
             raise _storage_error("create", self.path, error) from error
+        _try_lock(self._fd)
         self._lock = threading.Lock()  # keeps close() away from a sync() under way
         self._poison: str | None = None
         self._dirty = False
@@ -216,6 +225,53 @@ def sync_directory(path: str | os.PathLike[str]) -> None:
         os.close(fd)
 
 
+def _try_lock(fd: int) -> bool:
+    """False where another open file has the lock. The kernel lets go of it when the last holder dies."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks, or without locks for those who only read (NFS)
+    return True
+
+
+@contextlib.contextmanager
+def hold(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a file or folder for this program while the block runs; nobody waits, a second one is refused.
+
+    Raises FileBusyError where another program (or another open file of this one) holds it or writes it,
+    and StorageError where it cannot be opened.
+    """
+    fd = _open_held(Path(path))
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _open_held(path: Path) -> int:
+    while True:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise _storage_error("open", path, error) from error
+        try:
+            if not _try_lock(fd):
+                raise FileBusyError(
+                    f"{path} is in use: another program records to it or recompresses it; wait for its end"
+                )
+            if os.path.samestat(os.fstat(fd), path.stat()):
+                return fd
+        except OSError as error:
+            os.close(fd)
+            raise _storage_error("open", path, error) from error
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # replaced before we had it: what we hold has lost its name to another file
+
+
 def make_directory(path: str | os.PathLike[str]) -> Path:
     """Create a folder (and its parents) and make its name survive. Raises StorageError."""
     folder = Path(path)
@@ -250,3 +306,50 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             temporary.unlink()
         raise _storage_error("write", target, error) from error
     sync_directory(target.parent)
+
+
+def replace_file(new: str | os.PathLike[str], old: str | os.PathLike[str]) -> None:
+    """Give a synced file the name, mode, time and (where we may) owner of another, which is then gone.
+
+    At every moment the name stands for the whole old file or the whole new one. Raises StorageError.
+    """
+    source, target = Path(new), Path(old)
+    try:
+        status = target.stat()
+        with contextlib.suppress(PermissionError):  # only root gives files away
+            os.chown(source, status.st_uid, status.st_gid)
+        source.chmod(stat.S_IMODE(status.st_mode))
+        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+        source.replace(target)
+    except OSError as error:
+        raise _storage_error("replace", target, error) from error
+    sync_directory(target.parent)
+
+
+def remove_file(path: str | os.PathLike[str]) -> None:
+    """Take a file away, as far as the disk allows it: for what nobody will miss."""
+    with contextlib.suppress(OSError):
+        Path(path).unlink()
+
+
+def drop_from_memory(path: str | os.PathLike[str]) -> None:
+    """Ask the system to forget its copy of a synced file, so that the next read comes from the disk."""
+    with contextlib.suppress(OSError):  # where it cannot, the read comes from memory
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
+
+
+def require_room(folder: str | os.PathLike[str], wanted_bytes: int) -> None:
+    """Raise DiskFullError where fewer bytes than that are free for us, StorageError where nothing tells."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError as error:
+        raise _storage_error("look at the disk of", Path(folder), error) from error
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < wanted_bytes:
+        raise DiskFullError(
+            f"{folder}: {free_bytes / _MB:.0f} MB free, {wanted_bytes / _MB:.0f} MB needed: make room first"
+        )

@@ -8,7 +8,8 @@
     │   ├── DamagedError        one of our files, but broken at a named offset
     │   └── CodecError          a payload cannot be encoded or decoded
     ├── StorageError            the disk refused a write, a sync or a rename
-    │   └── DiskFullError       there is no room left
+    │   ├── DiskFullError       there is no room left
+    │   └── FileBusyError       another program is writing it
     ├── CameraError             a camera cannot be used
     │   ├── CameraNotFoundError absent: wrong serial, path or address, or unplugged
     │   ├── CameraBusyError     another program has it
@@ -65,6 +66,10 @@ class StorageError(NightrigError):
 
 class DiskFullError(StorageError):
     """There is no room left on the disk, or less than the reserve."""
+
+
+class FileBusyError(StorageError):
+    """Another program is writing the file or the recording."""
 
 
 class CameraError(NightrigError):

@@ -46,9 +46,10 @@ _UNSEEN = 0.02  # what a symbol that never came counts
 
 def main() -> int:
     args = _parser().parse_args()
-    names = [name for name in _depth_sets.set_names(args.depth_data) if name not in args.leave_out]
-    _say(f"loading {', '.join(names)}")
-    frames = {name: _depth_sets.load_set(name, args.depth_data, most=args.frames).frames for name in names}
+    _say("loading frames")
+    frames = load_frames(args.depth_data, most=args.frames)
+    names = [name for name in frames if name not in args.leave_out]
+    frames = {name: frames[name] for name in names}
     if args.write is not None:
         target = ROOT / "codec" / "depth" / "maps" / f"{args.write}.map"
         if target.exists():
@@ -86,13 +87,18 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def load_frames(real: Path, *, most: int = FRAMES_OF_A_SET) -> dict[str, list[_depth_sets.Depth]]:
+    """What maps are made from, by the name of the set."""
+    return {name: _depth_sets.load_set(name, real, most=most).frames for name in _depth_sets.set_names(real)}
+
+
 def ratio(frames: Iterable[_depth_sets.Depth], chosen: model.ContextMap) -> float:
     """Bytes of the frames by bytes of their payloads."""
-    codec = LatticeRansCodec()
+    codec = LatticeRansCodec(trial_map=chosen)
     raw, packed = 0, 0
     for frame in frames:
         raw += frame.nbytes
-        packed += len(codec.encode_with(frame, chosen))
+        packed += len(codec.encode(frame))
     return raw / packed
 
 

@@ -14,15 +14,22 @@ import time
 from typing import TextIO
 
 _EVERY_S = 0.1
-_BAR = 24
+_BAR, _SHORTEST_BAR = 24, 6
 _PREFIXES = ("", "k", "M", "G", "T")
 
 
 class Progress:
-    """One bar. `unit` "B" counts bytes; anything else is a name for what is counted."""
+    """One bar. `unit` "B" counts bytes; anything else is a name for what is counted.
 
-    def __init__(self, label: str, total: int, *, unit: str, stream: TextIO | None = None) -> None:
-        self._label, self._total, self._unit = label, total, unit
+    Where one of these takes several `steps`, amounts and the total are counted in steps. `note` is a word
+    more at the end of the line.
+    """
+
+    def __init__(
+        self, label: str, total: int, *, unit: str, steps: int = 1, stream: TextIO | None = None
+    ) -> None:
+        self._label, self._total, self._unit, self._steps = label, total, unit, steps
+        self.note = ""
         self._stream = sys.stderr if stream is None else stream
         self._shown = self._stream.isatty()
         self._done = 0
@@ -38,9 +45,12 @@ class Progress:
     def _draw(self) -> None:
         self._drawn_s = time.monotonic()
         share = min(1.0, self._done / self._total) if self._total > 0 else 1.0
-        full = round(_BAR * share)
-        line = f"{self._label} [{'#' * full}{'.' * (_BAR - full)}] {100 * share:3.0f} %  {self._counts()}"
-        line = line[: shutil.get_terminal_size().columns - 1]
+        numbers = f"{100 * share:3.0f} %  {self._counts()}"
+        columns = shutil.get_terminal_size().columns - 1
+        # Numbers tell more than the bar does: it takes what they leave.
+        bar = max(_SHORTEST_BAR, min(_BAR, columns - len(f"{self._label} [] {numbers}")))
+        full = round(bar * share)
+        line = f"{self._label} [{'#' * full}{'.' * (bar - full)}] {numbers}"[:columns]
         print("\r" + line.ljust(self._width), end="", file=self._stream, flush=True)
         self._width = len(line)
 
@@ -50,7 +60,11 @@ class Progress:
         left = f"  {clock((self._total - self._done) / rate)} left" if 0 < self._done < self._total else ""
         if self._unit == "B":
             return f"{size(self._done)} of {size(self._total)}, {size(rate)}/s{left}"
-        return f"{self._done} of {self._total} {self._unit}{left}"
+        done, total = self._done // self._steps, self._total // self._steps
+        note = f"  {self.note}" if self.note else ""
+        rate /= self._steps
+        per_second = f"{rate:.0f}" if rate >= 10 else f"{rate:.2f}"
+        return f"{done} of {total} {self._unit}, {per_second}/s{left}{note}"
 
     def close(self) -> None:
         """Wipe the bar."""

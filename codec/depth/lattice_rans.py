@@ -53,19 +53,23 @@ class LatticeRansCodec:
     id = 3
     lossless = True
 
-    def __init__(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+    def __init__(self, *, max_pixels: int = DEFAULT_MAX_PIXELS, trial_map: ContextMap | None = None) -> None:
+        """`trial_map` takes the place of the newest map, to see what a map does before it is installed."""
         self._max_pixels = max_pixels
+        self._trial_map = trial_map
         self._plain = LatticeLz4Codec(max_pixels=max_pixels)
         self._coder: _native.NativeRans | ModuleType = _rans_twin
         if _native.kernels is not None:
             self._coder = _native.NativeRans(_native.kernels)
 
+    def _map(self, map_id: int) -> ContextMap:
+        if self._trial_map is not None and self._trial_map.id == map_id:
+            return self._trial_map
+        return context_map(map_id)
+
     def encode(self, array: Image) -> bytes:
         image = contiguous_image(array, max_pixels=self._max_pixels)
-        return self.encode_with(image, context_map(NEWEST_MAP))
-
-    def encode_with(self, image: Image, chosen: ContextMap) -> bytes:
-        """As encode(), by a map of the caller's: for the training of maps. Decoding needs it installed."""
+        chosen = self._trial_map or context_map(NEWEST_MAP)
         payload = None
         if image.dtype == np.uint16 and image.size and _MIN_WIDTH <= image.shape[1] <= _MAX_WIDTH:
             body = self._coder.encode(image, chosen)
@@ -88,7 +92,7 @@ class LatticeRansCodec:
             )
         if not _MIN_WIDTH <= header.width <= _MAX_WIDTH:
             raise CodecError(f"lattice-rans payload claims a width of {header.width}: damaged")
-        chosen = context_map(header.palette)
+        chosen = self._map(header.palette)
         _rans_twin.check_sizes(body)  # before memory is taken for the image
         target, result = output_for(header, out)
         self._coder.decode(body, chosen, target)

@@ -44,6 +44,8 @@ CLOCKS = ("", "hardware", "system", "global", "monotonic", "media")
 
 _HEADER = struct.Struct("<I4sBBBBIIIQdqIII")
 _CRC = struct.Struct("<I")
+_U32 = struct.Struct("<I")
+_CODEC_AT, _PAYLOAD_CRC_AT = 10, 56
 HEADER_BYTES = _HEADER.size + _CRC.size
 LENGTH_BYTES = 4
 MAX_RECORD_BYTES = 256 << 20  # a reader allocates no more than this for one record, whatever it claims
@@ -168,6 +170,41 @@ def pack_record(
 def pack_json(kind: int, value: dict[str, Any], **fields: Any) -> tuple[bytes, bytes, bytes]:
     """A record whose payload is a JSON object; `fields` as in pack_record."""
     return pack_record(kind, json.dumps(value, separators=(",", ":")).encode(), **fields)
+
+
+def pack_index(entries: bytes, *, recompressed_to: int | None) -> tuple[bytes, bytes, bytes]:
+    """The index record. `recompressed_to` is the depth codec that all depth frames were offered to."""
+    number = 0 if recompressed_to is None else 1 + recompressed_to
+    return pack_record(INDEX, entries, number=number, raw_length=len(entries))
+
+
+def replace_payload(record: bytes, payload: bytes, *, codec: int) -> tuple[bytes, bytes, bytes]:
+    """The same whole record with another payload: header, payload, meta. Every other field stays as it is,
+    bit for bit. `record` must be whole and good. Raises ValueError for a record above the limit.
+    """
+    old = unpack_header(record)
+    if old is None:
+        raise ValueError("these bytes are not a record")
+    meta = record[HEADER_BYTES + old.payload_length :]
+    length = HEADER_BYTES - LENGTH_BYTES + len(payload) + len(meta)
+    if length + LENGTH_BYTES > MAX_RECORD_BYTES:
+        raise ValueError(f"a record of {length} bytes is above the limit of {MAX_RECORD_BYTES}")
+    head = bytearray(record[: _HEADER.size])
+    _U32.pack_into(head, 0, length)
+    head[_CODEC_AT] = codec
+    _U32.pack_into(head, _PAYLOAD_CRC_AT, zlib.crc32(meta, zlib.crc32(payload)))
+    return bytes(head) + _CRC.pack(zlib.crc32(head)), payload, meta
+
+
+def differs_in_payload_only(one: bytes, other: bytes) -> bool:
+    """Whether two whole records have the same meta and the same header, but for the payload's codec, length
+    and CRC. Looks at bytes, so that a NaN is like itself."""
+    first, second = unpack_header(one), unpack_header(other)
+    if first is None or second is None:
+        return False
+    metas = (one[len(one) - first.meta_length :], other[len(other) - second.meta_length :])
+    before, after = slice(LENGTH_BYTES, _CODEC_AT), slice(_CODEC_AT + 1, _PAYLOAD_CRC_AT)
+    return metas[0] == metas[1] and one[before] == other[before] and one[after] == other[after]
 
 
 def unpack_header(data: bytes | memoryview) -> Header | None:

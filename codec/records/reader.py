@@ -56,7 +56,11 @@ class Damage:
 
 
 class RecordFile:
-    """One record file, open for reading. Not shared between threads."""
+    """One record file, open for reading. Not shared between threads.
+
+    `entries` are its records (see ENTRY), `damage` what is none, `info` what its file record says; `sealed`
+    where it has an index; `recompressed_to` the codec that its depth frames were recompressed to, if any.
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, use_index: bool = True) -> None:
         """Open and index the file. Raises NotOurFileError, or StorageError where it cannot be read."""
@@ -73,6 +77,7 @@ class RecordFile:
             self.size = status.st_size
             self.damage: list[Damage] = []
             self.sealed = False
+            self.recompressed_to: int | None = None
             entries = self._read_index() if use_index else None
             self.sealed = entries is not None
             self.entries: npt.NDArray[np.void] = self._scan() if entries is None else entries
@@ -122,7 +127,10 @@ class RecordFile:
         if zlib.crc32(payload) != header.payload_crc or len(payload) != records * ENTRY.itemsize:
             return None
         entries = np.frombuffer(payload, ENTRY)
-        return entries if _covers(entries, index_offset) else None
+        if not _covers(entries, index_offset):
+            return None
+        self.recompressed_to = header.number - 1 if header.number else None
+        return entries
 
     def _pread(self, length: int, offset: int) -> bytes:
         """Bytes of the file; in place of a sector that the disk cannot read, zeros, which no CRC takes."""
@@ -190,17 +198,25 @@ class RecordFile:
 
     def read(self, index: int) -> Record:
         """Record number `index` of `entries`. Raises DamagedError, naming file and offset."""
+        header, data = self._whole(index)
+        body = memoryview(data)[HEADER_BYTES:]
+        split = header.payload_length
+        return Record(header, bytes(body[:split]), bytes(body[split:]), int(self.entries[index]["offset"]))
+
+    def read_bytes(self, index: int) -> bytes:
+        """The same record as it lies in the file: header, payload and meta. Raises DamagedError."""
+        return self._whole(index)[1]
+
+    def _whole(self, index: int) -> tuple[Header, bytes]:
         entry = self.entries[index]
         offset, total = int(entry["offset"]), int(entry["length"])
         data = self._pread(total, offset) if total <= MAX_RECORD_BYTES else b""
         header = unpack_header(data)
         if header is None or header.total_bytes != total or len(data) != total:
             raise DamagedError(f"{self.path}: no whole record at byte {offset}")
-        body = memoryview(data)[HEADER_BYTES:]
-        if zlib.crc32(body) != header.payload_crc:
+        if zlib.crc32(memoryview(data)[HEADER_BYTES:]) != header.payload_crc:
             raise DamagedError(f"{self.path}: the record at byte {offset} is damaged (its checksum is wrong)")
-        split = header.payload_length
-        return Record(header, bytes(body[:split]), bytes(body[split:]), offset)
+        return header, data
 
     def of_kind(self, kind: int, stream: int | None = None) -> npt.NDArray[np.intp]:
         """Positions in `entries` of the records of that kind (and stream), in file order."""

@@ -33,12 +33,12 @@ from codec.records.layout import (
     FRAME,
     GAP,
     HEADER_BYTES,
-    INDEX,
     KIND_NAMES,
     MAX_RECORD_BYTES,
     Header,
     Record,
     entry_tuple,
+    pack_index,
     pack_json,
     pack_record,
     unpack_header,
@@ -194,7 +194,8 @@ class Salvage:
         """Write index and end, wait for the disk, close. Raises DiskFullError or StorageError."""
         if HEADER_BYTES + len(self._index) <= MAX_RECORD_BYTES:  # as in RecordWriter: it is optional
             index_offset = self._out.size
-            self._out.append(*pack_record(INDEX, bytes(self._index), raw_length=len(self._index)))
+            recompressed_to = None if self._source is None else self._source.recompressed_to
+            self._out.append(*pack_index(bytes(self._index), recompressed_to=recompressed_to))
             self._out.append(*pack_record(END, END_PAYLOAD.pack(index_offset, self._records, self._frames)))
         self._out.sync()
         self.close()

@@ -23,9 +23,9 @@ from codec.records.layout import (
     FRAME,
     GAP,
     HEADER_BYTES,
-    INDEX,
     MAX_RECORD_BYTES,
     STREAM,
+    pack_index,
     pack_json,
     pack_record,
 )
@@ -51,15 +51,20 @@ def boot_id() -> str:
 class RecordWriter:
     """One record file under construction. Used by one thread."""
 
-    def __init__(self, path: str | os.PathLike[str], *, info: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, info: dict[str, Any] | None = None, is_copy: bool = False
+    ) -> None:
         """Create the file and write its file record. `info` joins the format's own keys in it.
 
-        Raises StorageError where the file exists or cannot be made.
+        With `is_copy` the file record is left to the caller, who has one already. Raises StorageError where
+        the file exists or cannot be made.
         """
         self.file = AppendFile(path)
         self._index = bytearray()
         self._records = 0
         self._frames = 0
+        if is_copy:
+            return
         now_ns = time.monotonic_ns()
         first = {
             "format": FORMAT_NAME,
@@ -120,24 +125,25 @@ class RecordWriter:
         value = {"wall_ns": time.time_ns(), "boot_id": boot_id(), "counters": counters}
         self.append(pack_json(CLOCK, value, monotonic_ns=time.monotonic_ns()))
 
-    def seal(self) -> None:
+    def seal(self, *, recompressed_to: int | None = None) -> None:
         """Write index and end record, sync and close. The file then opens without a scan.
 
-        Raises DiskFullError or StorageError; the file is closed all the same, and every record in it stays
-        readable. Safe to call twice.
+        `recompressed_to` is the codec that all its depth frames were offered to, for the index. Raises
+        DiskFullError or StorageError; the file is closed all the same, and every record in it stays readable.
+        Safe to call twice.
         """
         if self.file.closed:
             return
         try:
             if HEADER_BYTES + len(self._index) <= MAX_RECORD_BYTES:  # five million records; it is optional
-                self._append_index()
+                self._append_index(recompressed_to)
             self.file.sync()
         finally:
             self.file.close()
 
-    def _append_index(self) -> None:
+    def _append_index(self, recompressed_to: int | None) -> None:
         index_offset, records, frames = self.file.size, self._records, self._frames
-        self.file.append(*pack_record(INDEX, bytes(self._index), raw_length=len(self._index)))
+        self.file.append(*pack_index(bytes(self._index), recompressed_to=recompressed_to))
         self.file.append(*pack_record(END, END_PAYLOAD.pack(index_offset, records, frames)))
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from codec.depth import CODEC_NAMES
 from scripts.bench._depth_streams import StreamsLoad
 from scripts.bench._depth_timing import Figures, times_of
-from scripts.bench._depth_ways import JPEG_XL_7, LZ4_FRAME
+from scripts.bench._depth_ways import JPEG_XL_7, LZ4_FRAME, RANS_UNSEEN
 from scripts.bench._report import doubt_about_times, number
 
 NOT_BUILT = "not built"
@@ -104,7 +104,7 @@ RANS = "lattice-rans"
 _TARGETS = (
     _ratio("lattice-lz4: ratio", "lattice-lz4", must=5.2, aim=6.0),
     _encode_against("lattice-lz4", LZ4_FRAME, must=1.4, aim=1.0),
-    _ratio(f"{RANS}: ratio, shipped context map", RANS, must=12.2, aim=13.0),
+    _ratio(f"{RANS}: ratio, context map trained without this set", RANS_UNSEEN, must=12.2, aim=13.0),
     _encode_against(RANS, LZ4_FRAME, must=1.2, aim=1.0),
     _Target(
         f"{RANS}: decode CPU / its own encode CPU",
@@ -170,7 +170,7 @@ def _judged(what: str, figure: float | None, limits: _Limits, *, note: str = "",
 
 
 def _why_missing(codec: str, missing: Sequence[str]) -> str:
-    if codec not in CODEC_NAMES:
+    if codec not in (*CODEC_NAMES, RANS_UNSEEN):
         return NOT_BUILT
     return f"{LEFT_OUT}: {', '.join(missing)} not measured on the real D400 set"
 

@@ -30,6 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.depth import CODEC_NAMES, get_codec
+from codec.depth._context_model import ContextMap
+from codec.depth.lattice_rans import LatticeRansCodec
 
 Depth = npt.NDArray[np.uint16]
 Shape = tuple[int, int]
@@ -38,8 +40,9 @@ Decode = Callable[[Any], Depth]
 
 LZ4_FRAME = "lz4.frame"
 JPEG_XL_7 = "jpeg-xl-7"
-LOSSY = frozenset({"near"})
-"""Our codecs that do not promise the bits back."""
+RANS_UNSEEN = "lattice-rans, unseen"
+"""lattice-rans with a context map that was trained without the set it is measured on: what it does for a
+camera that nobody has seen before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,15 @@ def open_way(name: str, shape: Shape) -> Way:
     """A way for pictures of (height, width). Raises ImportError where its library does not load."""
     if name in CODEC_NAMES:
         codec = get_codec(name)
-        return Way(name, True, name in LOSSY, codec.encode, codec.decode)
+        return Way(name, True, not codec.lossless, codec.encode, codec.decode)
     encode, decode = _PEERS[name].make(shape)
     return Way(name, False, False, encode, decode)
+
+
+def open_unseen_rans(trial_map: ContextMap) -> Way:
+    """RANS_UNSEEN by this map."""
+    codec = LatticeRansCodec(trial_map=trial_map)
+    return Way(RANS_UNSEEN, True, False, codec.encode, codec.decode)
 
 
 def _pixels(shape: Shape, raw: bytes | bytearray) -> Depth:

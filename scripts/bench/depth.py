@@ -22,12 +22,14 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)  # in place of this folder: here, modules are named from the root of the checkout
 
 from codec.depth import CODEC_NAMES, DEFAULT_CODEC  # noqa: E402
+from scripts import train_context_map  # noqa: E402
 from scripts.bench import _depth_sets, _depth_ways  # noqa: E402
 from scripts.bench._depth_nights import nights  # noqa: E402
 from scripts.bench._depth_report import Run, SetFigures, as_json, as_text  # noqa: E402
 from scripts.bench._depth_streams import StreamsLoad, measure_streams  # noqa: E402
 from scripts.bench._depth_targets import RANS, STREAM_FPS, STREAMS, judge  # noqa: E402
 from scripts.bench._depth_timing import Figures, NotLosslessError, measure  # noqa: E402
+from scripts.bench._depth_ways import Depth  # noqa: E402
 from scripts.bench._usage import OthersLoad  # noqa: E402
 
 _QUICK_ROUNDS, _QUICK_SECONDS = 5, 3.0
@@ -88,7 +90,8 @@ def _run(args: argparse.Namespace, set_names: Sequence[str], names: Sequence[str
     names = [name for name in names if name not in left_out]
     most = _depth_sets.QUICK_FRAMES if args.quick else _depth_sets.MOST_FRAMES
     others = OthersLoad()
-    sets = [_measure_set(name, names, args, most) for name in set_names]
+    training = train_context_map.load_frames(args.depth_data) if RANS in names else {}
+    sets = [_measure_set(name, names, args, most, training) for name in set_names]
     others_cores = others.cores
     by_name: dict[str, list[Figures]] = {figures.name: figures.codecs for figures in sets}
     real = by_name.get(_depth_sets.REAL_D400_SET)
@@ -103,11 +106,16 @@ def _run(args: argparse.Namespace, set_names: Sequence[str], names: Sequence[str
     )
 
 
-def _measure_set(name: str, ways: Sequence[str], args: argparse.Namespace, most: int) -> SetFigures:
+def _measure_set(
+    name: str, ways: Sequence[str], args: argparse.Namespace, most: int, training: dict[str, list[Depth]]
+) -> SetFigures:
     depth = _depth_sets.load_set(name, args.depth_data, most=most)
     height, width = depth.shape
     say(f"{name}: {len(depth.frames)} frames {width}x{height}, {len(ways)} codecs, {args.rounds} rounds")
     opened = [_depth_ways.open_way(way, depth.shape) for way in ways]
+    if RANS in ways:
+        others = {other: frames for other, frames in training.items() if other != name}
+        opened.append(_depth_ways.open_unseen_rans(train_context_map.train(others)))
     figures = measure(depth.frames, opened, rounds=args.rounds)
     return SetFigures(name, depth.origin, len(depth.frames), width, height, figures)
 

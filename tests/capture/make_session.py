@@ -96,6 +96,7 @@ class SessionMaker:
         second_epoch: int = 0,
         sealed: bool = True,
         backend: str = "simulated",
+        depth_codec: str = "lattice-lz4",
     ) -> Path:
         """Write a camera's folder. `lost` and `dropped` are depth numbers that stand in gap records;
         `second_epoch` frames follow after an outage, numbered from 0 again."""
@@ -123,7 +124,9 @@ class SessionMaker:
             away = Gap(OUTAGE, None, None, 60, end_ns, end_ns + 60 * STEP_NS, estimated=True)
             gaps += [(stream, 2, away) for stream in range(len(streams))]
         info = CameraInfo(name, backend, "Test camera", tuple(streams), serial="0001")
-        return self._write(name, info, plan, gaps, per_segment=per_segment, sealed=sealed)
+        return self._write(
+            name, info, plan, gaps, per_segment=per_segment, sealed=sealed, depth_codec=depth_codec
+        )
 
     def estimator(self, name: str = "people", *, frames: int = 6, every: int = 2, meshes: int = 6) -> Path:
         """Body parameters with holes in their numbers, and a mesh file beside them."""
@@ -153,6 +156,7 @@ class SessionMaker:
         prefix: str = "",
         sealed: bool = True,
         extra: dict[int, int] | None = None,
+        depth_codec: str = "lattice-lz4",
     ) -> Path:
         folder = self.folder / name
         folder.mkdir()
@@ -169,7 +173,7 @@ class SessionMaker:
             describe(writer, info)
             clock(writer, written, Counter(), info)
             for frame in batch:
-                record = pack(info.streams[frame.stream], frame)
+                record = pack(info.streams[frame.stream], frame, depth_codec)
                 sizes[frame.stream] += writer.append(record)
                 raw[frame.stream] += raw_bytes(info.streams[frame.stream], record)
                 written[frame.stream] += 1
@@ -228,11 +232,11 @@ def clock(
     writer.append(pack_json(CLOCK, value, monotonic_ns=START_NS))
 
 
-def pack(stream: StreamInfo, frame: _Planned) -> tuple[bytes, bytes, bytes]:
+def pack(stream: StreamInfo, frame: _Planned, depth_codec: str = "lattice-lz4") -> tuple[bytes, bytes, bytes]:
     """The frame as the writer process encodes it."""
     codec, meta = 0, b""
     if stream.pixel_format == "z16":
-        encoder = get_codec("lattice-lz4")
+        encoder = get_codec(depth_codec)
         payload, codec = encoder.encode(depth_picture(frame.number, seed=frame.epoch)), encoder.id
         meta = b'{"exposure":8500}'
     elif stream.pixel_format == "y8":

@@ -285,3 +285,37 @@ def test_folder_without_permission_is_a_storage_error(tmp_path: Path) -> None:
             open_session(tmp_path / "s" / "front")
     finally:
         (tmp_path / "s").chmod(0o755)
+
+
+# ---- what is to replace a segment ----
+
+
+def test_temporary_segments_are_beside_theirs_and_found_by_nothing_but_their_own_listing(
+    tmp_path: Path,
+) -> None:
+    segment = recording(tmp_path / "front" / "000.nrig")
+    other = recording(tmp_path / "front" / "001.nrig")
+    first, second = session.temporary_segment(segment), session.temporary_segment(segment)
+    assert first != second
+    assert first.parent == segment.parent
+    for path in (first, second):
+        path.write_bytes(b"half")
+    assert list_segments(tmp_path / "front") == [segment, other]
+    assert open_session(tmp_path).series[0].segments == (segment, other)
+    assert session.list_temporary_segments([segment]) == sorted([first, second])
+    assert session.list_temporary_segments([other]) == []
+    with pytest.raises(StorageError, match="cannot read the folder"):
+        session.list_temporary_segments([tmp_path / "missing" / "000.nrig"])
+
+
+def test_session_around_a_folder_or_a_segment_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = create_session(tmp_path, "rig", {}, {})
+    segment = recording(folder / "front" / "000.nrig")
+    for path in (folder, segment.parent, segment):
+        assert session.enclosing_session(path) == folder
+    monkeypatch.chdir(segment.parent)
+    assert session.enclosing_session(Path()) == session.enclosing_session(Path("000.nrig")) == folder
+    alone = recording(tmp_path / "elsewhere" / "000.nrig")
+    assert session.enclosing_session(alone) is session.enclosing_session(alone.parent) is None

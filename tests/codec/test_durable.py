@@ -16,8 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec import durable
-from codec.durable import AppendFile, SyncThread, make_directory, sync_directory, write_atomically
-from codec.errors import DiskFullError, StorageError
+from codec.durable import (
+    AppendFile,
+    SyncThread,
+    drop_from_memory,
+    hold,
+    make_directory,
+    remove_file,
+    replace_file,
+    require_room,
+    sync_directory,
+    write_atomically,
+)
+from codec.errors import DiskFullError, FileBusyError, StorageError
 from tests.codec.faults import FaultyOs, fails, writes_at_most
 
 PIECES = [bytes([65 + i]) * (10 + 7 * i) for i in range(6)]
@@ -526,3 +537,134 @@ def test_a_disk_that_also_refuses_the_clean_up_is_still_a_storage_error(
     disk.faults["fsync"] = fails(errno.EIO)
     with pytest.raises(StorageError, match=r"cannot write .*Input/output error"):
         write_atomically(tmp_path / "session.json", b"new")
+
+
+# ---- one at a time ----
+
+
+def test_file_being_written_is_held_until_it_is_closed(tmp_path: Path) -> None:
+    before = _open_descriptors()
+    file = AppendFile(tmp_path / "a")
+    with pytest.raises(FileBusyError, match="a is in use"), hold(tmp_path / "a"):
+        pass
+    file.close()
+    with hold(tmp_path / "a"):
+        pass
+    assert _open_descriptors() == before
+
+
+_WRITER = """
+import sys
+from codec.durable import AppendFile
+file = AppendFile(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_file_of_a_killed_writer_is_free_again(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    command = [sys.executable, "-c", _WRITER, str(path)]
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        with pytest.raises(FileBusyError), hold(path):
+            pass
+        writer.kill()
+        writer.wait()
+        with hold(path):
+            pass
+
+
+def test_folder_is_held_once_and_let_go_of_whatever_happens(tmp_path: Path) -> None:
+    with pytest.raises(FileBusyError), hold(tmp_path), hold(tmp_path):
+        pass
+    with hold(tmp_path):
+        pass
+
+
+def test_file_that_is_replaced_while_it_is_taken_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, new = tmp_path / "a", tmp_path / "b"
+    path.write_bytes(b"old")
+    new.write_bytes(b"new")
+    try_lock = durable._try_lock
+
+    def replaced_meanwhile(fd: int) -> bool:
+        if new.exists():
+            new.replace(path)
+        return try_lock(fd)
+
+    monkeypatch.setattr(durable, "_try_lock", replaced_meanwhile)
+    with hold(path), pytest.raises(FileBusyError), hold(path):
+        pass
+
+
+def test_file_system_without_locks_holds_nothing_and_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable.fcntl, "flock", fails(errno.ENOLCK, every=True))
+    with hold(tmp_path), hold(tmp_path):
+        AppendFile(tmp_path / "a").close()
+
+
+def test_what_is_not_there_cannot_be_held(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot open"), hold(tmp_path / "a"):
+        pass
+
+
+# ---- one file in the place of another ----
+
+
+def test_replacement_has_the_content_of_the_new_and_the_mode_and_time_of_the_old(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"old")
+    new.write_bytes(b"new")
+    old.chmod(0o640)
+    os.utime(old, ns=(1_000_000_007, 2_000_000_009))
+    replace_file(new, old)
+    status = old.stat()
+    assert (old.read_bytes(), status.st_mode & 0o777, status.st_mtime_ns) == (b"new", 0o640, 2_000_000_009)
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_replacement_that_the_disk_refuses_leaves_both(tmp_path: Path, disk: FaultyOs) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"old")
+    with pytest.raises(StorageError, match="cannot replace"):
+        replace_file(new, old)
+    new.write_bytes(b"new")
+    disk.faults["utime"] = fails(errno.EROFS)
+    with pytest.raises(StorageError, match="cannot replace"):
+        replace_file(new, old)
+    assert (old.read_bytes(), new.read_bytes()) == (b"old", b"new")
+
+
+def test_owner_that_we_may_not_give_is_no_error(tmp_path: Path, disk: FaultyOs) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"old")
+    new.write_bytes(b"new")
+    disk.faults["chown"] = fails(errno.EPERM)
+    replace_file(new, old)
+    assert old.read_bytes() == b"new"
+
+
+def test_room_is_asked_for_before_it_is_needed(tmp_path: Path) -> None:
+    require_room(tmp_path, 1)
+    with pytest.raises(DiskFullError, match="needed: make room first"):
+        require_room(tmp_path, 1 << 60)
+    with pytest.raises(StorageError, match="cannot look at the disk"):
+        require_room(tmp_path / "missing", 1)
+
+
+def test_dropping_from_memory_and_removing_never_fail(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"content")
+    drop_from_memory(path)
+    assert path.read_bytes() == b"content"
+    for _ in range(2):
+        remove_file(path)
+        drop_from_memory(path)
+    assert not path.exists()

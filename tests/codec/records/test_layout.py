@@ -19,8 +19,10 @@ from codec.records.layout import (
     MAX_RECORD_BYTES,
     STREAM,
     Record,
+    differs_in_payload_only,
     pack_json,
     pack_record,
+    replace_payload,
     unpack_header,
 )
 
@@ -176,3 +178,50 @@ def test_payload_that_is_no_json_object_is_a_value_error(payload: bytes) -> None
     assert header is not None
     with pytest.raises(ValueError):
         Record(header, payload, b"", 0).json()
+
+
+# ---- another payload in the same record ----
+
+
+def _bare(record: tuple[bytes, bytes, bytes]) -> bytes:
+    return b"".join(record)
+
+
+@given(_FIELDS, st.binary(max_size=40), st.binary(max_size=40), st.binary(max_size=20), _U8)
+@settings(max_examples=200)
+def test_record_with_another_payload_is_the_one_packed_with_it(
+    fields: dict[str, Any], payload: bytes, other: bytes, meta: bytes, codec: int
+) -> None:
+    old = _bare(pack_record(FRAME, payload, **{**fields, "meta": meta}))
+    new = _bare(replace_payload(old, other, codec=codec))
+    assert new == _bare(pack_record(FRAME, other, **{**fields, "meta": meta, "codec": codec}))
+    assert differs_in_payload_only(old, new)
+
+
+def test_time_that_is_no_number_stays_the_same_one_bit_for_bit() -> None:
+    head, payload, _ = pack_record(FRAME, b"payload")
+    marked = head[:32] + struct.pack("<Q", 0xFFF8_0000_0000_1234) + head[40:60]
+    old = marked + struct.pack("<I", zlib.crc32(marked)) + payload
+    new = _bare(replace_payload(old, b"other", codec=5))
+    assert new[32:40] == old[32:40]
+    assert differs_in_payload_only(old, new)
+
+
+@pytest.mark.parametrize("field", ["stream", "clock", "width", "height", "epoch", "number", "raw_length"])
+def test_any_other_field_is_a_difference(field: str) -> None:
+    old = _bare(pack_record(FRAME, b"payload", meta=b"{}"))
+    assert not differs_in_payload_only(old, _bare(pack_record(FRAME, b"x", meta=b"{}", **{field: 1})))  # type: ignore[arg-type]
+
+
+def test_other_meta_other_kind_and_no_record_at_all_are_differences() -> None:
+    old = _bare(pack_record(FRAME, b"payload", meta=b"{}"))
+    for other in (pack_record(FRAME, b"x", meta=b"[]"), pack_record(STREAM, b"x", meta=b"{}"), (b"x",) * 3):
+        assert not differs_in_payload_only(old, _bare(other))
+
+
+def test_payload_that_would_go_above_the_limit_or_into_no_record_is_a_value_error() -> None:
+    old = _bare(pack_record(FRAME, b"payload", meta=b"{}"))
+    with pytest.raises(ValueError, match="above the limit"):
+        replace_payload(old, bytes(MAX_RECORD_BYTES - HEADER_BYTES - 1), codec=0)
+    with pytest.raises(ValueError, match="not a record"):
+        replace_payload(b"x" * 100, b"", codec=0)

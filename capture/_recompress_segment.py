@@ -1,0 +1,229 @@
+"""Rewrites one record file with its depth frames in another codec.
+
+The new file is made beside the old one, synced, read back from the disk, and every frame in it decoded and
+compared with the old one bit for bit; only then does it take the old one's name, in one step. At every
+moment that name stands for the whole old file or the whole new one. All other records, and all other fields
+of the frames, are carried over byte for byte; a file that was never sealed stays unsealed, because that
+says how its recording ended. A frame that would get larger keeps its old payload.
+
+Runs over the frames of one file in parallel, not over files, so that one file more at a time is all the
+room it takes. Threads: compressing releases the interpreter's lock, and they end with the process, however
+it is killed. Reads and writes in the calling thread alone; knows nothing of sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from capture import session
+from capture._ordered_pool import OrderedPool
+from capture._recompress_plan import pending_frames, refuse_damage
+from capture.decoding import Array, decode, thread_codec
+from codec import durable
+from codec.depth import DepthCodec
+from codec.errors import CodecError, DamagedError, FormatError, StorageError
+from codec.records.layout import (
+    ENTRY,
+    HEADER_BYTES,
+    Header,
+    differs_in_payload_only,
+    entry_tuple,
+    replace_payload,
+    unpack_header,
+)
+from codec.records.reader import RecordFile
+from codec.records.writer import Packed, RecordWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Progress: so many half frames (one when it is rewritten, one when it has been compared), and the
+    bytes of payload they had and have now."""
+
+    halves: int
+    before_bytes: int = 0
+    after_bytes: int = 0
+
+
+Progress = Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What became of a segment: `frames` have another payload, `kept` were smaller as they were."""
+
+    frames: int
+    kept: int
+    before_bytes: int
+    after_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A whole record of the old file. `is_pending` where it is a frame to be recompressed."""
+
+    path: Path
+    offset: int
+    header: Header
+    data: bytes
+    is_pending: bool
+
+    @property
+    def packed(self) -> Packed:
+        return self.data[:HEADER_BYTES], self.data[HEADER_BYTES:], b""
+
+
+def rewrite_segment(path: Path, codec: DepthCodec, pool: OrderedPool, progress: Progress) -> Rewritten:
+    """Recompress the depth frames of one file, in its place.
+
+    Raises FormatError where something in it is damaged or not for us, DiskFullError or StorageError where
+    the disk refuses or does not give back what was written, FileBusyError where another program writes it:
+    the old file then stands as it was.
+    """
+    segment = path.resolve()  # a link stays one, and the new file lies on the disk that the old one is on
+    with durable.hold(segment), RecordFile(segment) as old:
+        refuse_damage(old)
+        pending = pending_frames(old, codec)
+        temporary = session.temporary_segment(segment)
+        try:
+            frames = _write(old, pending, temporary, codec, pool, progress)
+            kept = int(pending.sum()) - frames
+            durable.drop_from_memory(temporary)
+            after_bytes = _compare(old, pending, temporary, pool, progress)
+            if frames or old.sealed:  # else it is the same file, and nowhere to note what has been tried
+                durable.replace_file(temporary, segment)
+        finally:
+            durable.remove_file(temporary)  # gone already where it has the old one's name now
+        return Rewritten(frames, kept, old.size, after_bytes)
+
+
+def _records(file: RecordFile, pending: npt.NDArray[np.bool_]) -> Iterator[_Record]:
+    """Every record, checked. Raises DamagedError."""
+    for index, entry in enumerate(file.entries):
+        data, offset = file.read_bytes(index), int(entry["offset"])
+        header = unpack_header(data)
+        if header is None or np.array(entry_tuple(header, offset), dtype=ENTRY).tobytes() != entry.tobytes():
+            raise DamagedError(f"{file.path}: its index does not agree with the record at byte {offset}")
+        yield _Record(file.path, offset, header, data, bool(pending[index]))
+
+
+def _decoded(data: bytes, header: Header) -> Array:
+    return decode(header, data[HEADER_BYTES : HEADER_BYTES + header.payload_length], "z16")
+
+
+# ---- writing ----
+
+
+def _write(
+    old: RecordFile,
+    pending: npt.NDArray[np.bool_],
+    temporary: Path,
+    codec: DepthCodec,
+    pool: OrderedPool,
+    progress: Progress,
+) -> int:
+    """Write the new file and wait for the disk; how many frames have a new payload."""
+
+    def work(record: _Record) -> tuple[_Record, Packed | None]:
+        return record, _recompressed(record, codec.id) if record.is_pending else None
+
+    writer = RecordWriter(temporary, is_copy=True)
+    frames = 0
+    try:
+        for record, packed in pool.map(work, _records(old, pending)):
+            writer.append(record.packed if packed is None else packed)
+            if record.is_pending:
+                frames += packed is not None
+                before_bytes = record.header.payload_length
+                progress(Step(1, before_bytes, before_bytes if packed is None else len(packed[1])))
+        if old.sealed:
+            writer.seal(recompressed_to=codec.id)
+        else:
+            writer.file.sync()
+    finally:
+        writer.close()
+    return frames
+
+
+def _recompressed(record: _Record, codec_id: int) -> Packed | None:
+    """The record with its new payload; None where that would be larger."""
+    where = f"{record.path}: the frame at byte {record.offset}"
+    try:
+        image = _decoded(record.data, record.header)
+    except CodecError as error:
+        raise DamagedError(f"{where} {error}") from error
+    codec = thread_codec(codec_id)
+    try:
+        payload = codec.encode(image)
+    except CodecError as error:
+        raise CodecError(f"{where} cannot be stored as {codec.name}: {error}") from error
+    if len(payload) > record.header.payload_length:
+        return None
+    return replace_payload(record.data, payload, codec=codec_id)
+
+
+# ---- reading back ----
+
+
+def _compare(
+    old: RecordFile,
+    pending: npt.NDArray[np.bool_],
+    temporary: Path,
+    pool: OrderedPool,
+    progress: Progress,
+) -> int:
+    """Read the new file and hold every record against the old one; its size. Raises StorageError."""
+    with _reopened(temporary) as new:
+        if len(new) != len(old) or new.sealed != old.sealed or new.damage:
+            raise _misread(temporary, 0)
+        for record, is_same in pool.map(_is_same, _pairs(old, pending, new)):
+            if not is_same:
+                raise _misread(temporary, record.offset)
+            if record.is_pending:
+                progress(Step(1))
+        return new.size
+
+
+def _reopened(temporary: Path) -> RecordFile:
+    try:
+        return RecordFile(temporary)
+    except FormatError as error:
+        raise _misread(temporary, 0) from error
+
+
+def _pairs(
+    old: RecordFile, pending: npt.NDArray[np.bool_], new: RecordFile
+) -> Iterator[tuple[_Record, bytes]]:
+    for index, record in enumerate(_records(old, pending)):
+        try:
+            data = new.read_bytes(index)
+        except DamagedError as error:
+            raise _misread(new.path, record.offset) from error
+        yield record, data
+
+
+def _is_same(pair: tuple[_Record, bytes]) -> tuple[_Record, bool]:
+    """Whether the new record (its bytes) holds what the old one does."""
+    record, data = pair
+    if data == record.data:
+        return record, True
+    header = unpack_header(data)
+    if not record.is_pending or header is None or not differs_in_payload_only(record.data, data):
+        return record, False
+    try:
+        image = _decoded(data, header)
+    except FormatError:
+        return record, False
+    return record, np.array_equal(image, _decoded(record.data, record.header))
+
+
+def _misread(temporary: Path, offset: int) -> StorageError:
+    return StorageError(
+        f"{temporary}: what was written for the record at byte {offset} of the old file does not come back as"
+        " it was; the old file stays: check this machine's disk and memory"
+    )

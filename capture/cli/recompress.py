@@ -1,0 +1,127 @@
+"""`nightrig recompress`: the depth of a recording in fewer bytes, bit for bit the same."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from capture.cli._progress import Progress, size
+from capture.cli._tables import plural, table
+from capture.recompression import CameraReport, Recompression, RecompressionReport, Step
+from codec.depth import CODEC_NAMES
+
+HELP = "store the depth of a recording in fewer bytes, bit for bit the same"
+EPILOG = f"""codecs: {", ".join(CODEC_NAMES)} (a lossy one is refused)
+
+examples:
+  nightrig recompress recordings/20250101T220000Z-demo --codec lattice-lz4
+  nightrig recompress night.nrig --codec lattice-lz4 --jobs 2
+
+Works in place, a segment at a time: the new file is written beside the old one, read back from the disk,
+and every frame in it decoded and compared with the old one before it takes the old one's name. Ctrl-C, a
+kill or a power cut at any moment loses nothing; the same command goes on where it was. It needs room on
+the disk for the largest segment once more. Everything but depth stays as it is, byte for byte, and a frame
+that would get larger keeps the codec it has. Damaged segments are left alone and named. A recording that
+is still being written is refused.
+exit codes: 0 all done; 3 done, but segments had to be left alone, and which; 1 failed; 2 usage."""
+
+_HEADER = ("camera", "segments", "frames", "kept", "before", "after", "ratio")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", metavar="SESSION", type=Path, help="a session, a camera's folder or a .nrig file"
+    )
+    parser.add_argument("--codec", metavar="NAME", required=True, help="the codec that the depth is to have")
+    parser.add_argument("--jobs", metavar="N", type=int, help="threads that compress (default: one a core)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    with (
+        Recompression(args.path, codec=args.codec, jobs=args.jobs) as work,
+        Progress("recompress", 2 * work.frames, unit="frames", steps=2) as progress,
+    ):
+        report = work.run(_Teller(progress))
+    code = 3 if report.left_alone else 0
+    print(json.dumps(_facts(report, code)) if args.json else _text(report))
+    return code
+
+
+class _Teller:
+    """Draws the bar, with the ratio so far behind it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._before_bytes = self._after_bytes = 0
+
+    def __call__(self, step: Step) -> None:
+        self._before_bytes += step.before_bytes
+        self._after_bytes += step.after_bytes
+        if self._after_bytes:
+            self._progress.note = f"ratio {self._before_bytes / self._after_bytes:.2f}"
+        self._progress(step.halves)
+
+
+def _facts(report: RecompressionReport, code: int) -> dict[str, Any]:
+    return {
+        "path": str(report.path),
+        "codec": report.codec,
+        "exit_code": code,
+        "cameras": {camera.name: _camera_facts(camera) for camera in report.cameras},
+        "total": _camera_facts(report.total()),
+        "left_alone": [{"file": str(left.path), "why": left.why} for left in report.left_alone],
+    }
+
+
+def _camera_facts(camera: CameraReport) -> dict[str, Any]:
+    return {
+        "segments": camera.segments,
+        "rewritten": camera.rewritten,
+        "frames": camera.frames,
+        "kept": camera.kept,
+        "before_bytes": camera.before_bytes,
+        "after_bytes": camera.after_bytes,
+        "ratio": _ratio(camera),
+    }
+
+
+def _ratio(camera: CameraReport) -> float | None:
+    return round(camera.before_bytes / camera.after_bytes, 3) if camera.after_bytes else None
+
+
+def _text(report: RecompressionReport) -> str:
+    total, lines = report.total(), []
+    if total.rewritten:
+        cameras = [camera for camera in report.cameras if camera.rewritten]
+        rows = [_row(camera) for camera in ([*cameras, total] if len(cameras) > 1 else cameras)]
+        lines += [table(_HEADER, rows), ""]
+        if total.kept:
+            lines.append(f"{plural(total.kept, 'frame')} would have become larger and stay as they were")
+    lines += [f"left alone: {left.why}" for left in report.left_alone]
+    lines.append(_verdict(report, total))
+    return "\n".join(lines)
+
+
+def _row(camera: CameraReport) -> tuple[str, ...]:
+    ratio = _ratio(camera)
+    return (
+        camera.name,
+        f"{camera.rewritten} of {camera.segments}",
+        str(camera.frames),
+        str(camera.kept),
+        size(camera.before_bytes),
+        size(camera.after_bytes),
+        "-" if ratio is None else f"{ratio:.2f}",
+    )
+
+
+def _verdict(report: RecompressionReport, total: CameraReport) -> str:
+    if not total.rewritten:
+        rest = "nothing else" if report.left_alone else "nothing"
+        return f"{rest} to do: no depth frame that {report.codec} has not been tried on: {report.path}"
+    freed = size(total.before_bytes - total.after_bytes)
+    words = "done, but for what was left alone" if report.left_alone else "done"
+    return f"{words}: {freed} freed, every frame compared with what it was: {report.path}"
