@@ -10,7 +10,7 @@ depends on the image (and the version of LZ4), never on what the instance did be
     2   lattice-lz4   ranks, plane predictor, two bits a pixel with escapes, LZ4 block: the default
     3   lattice-rans  ranks, contexts, rANS; native with a NumPy twin: the smallest in real time
     4   near          LOSSY, within a stated bound of disparity, then lattice-rans
-    5   max           reserved
+    5   max           fitted linear prediction, context mixing, arithmetic code: the smallest, and slow
     16  jpeg          reserved: colour images as their camera or encoder made them
 
 An id is one byte in every frame of every recording: it never changes its meaning and is never reused.
@@ -29,6 +29,7 @@ from codec.depth._images import DEFAULT_MAX_PIXELS, Image, Payload
 from codec.depth.lattice_lz4 import LatticeLz4Codec
 from codec.depth.lattice_rans import LatticeRansCodec
 from codec.depth.lz4_planes import Lz4PlanesCodec
+from codec.depth.max_codec import MaxCodec
 from codec.depth.near import NearCodec, NearSettings, StatedLoss, stated_loss
 from codec.depth.raw import RawCodec
 from codec.errors import CodecError
@@ -72,10 +73,10 @@ class DepthCodec(Protocol):
         ...
 
 
-_CODECS = (RawCodec, Lz4PlanesCodec, LatticeLz4Codec, LatticeRansCodec, NearCodec)
+_CODECS = (RawCodec, Lz4PlanesCodec, LatticeLz4Codec, LatticeRansCodec, NearCodec, MaxCodec)
 _BY_NAME = {codec.name: codec for codec in _CODECS}
 _BY_ID = {codec.id: codec for codec in _CODECS}
-_RESERVED = {5: "max", 16: "jpeg"}
+_RESERVED = {16: "jpeg"}
 
 CODEC_NAMES: tuple[str, ...] = tuple(_BY_NAME)
 DEFAULT_CODEC = LatticeLz4Codec.name

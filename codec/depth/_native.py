@@ -105,3 +105,44 @@ class NativeRans:
         )
         if failed:
             raise CodecError("lattice-rans payload does not decode: damaged")
+
+
+class NativeMax:
+    """`max` by the kernel. The same interface as the functions of `_max_twin`."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._kernels = module
+        self._workspace = Workspace()
+        self._out: U8 = np.empty(0, np.uint8)
+
+    def encode(self, image: Image) -> bytes | None:
+        """The stream, or None where the image must be stored in another way."""
+        height, width = image.shape
+        # Longer than this, and byte planes that LZ4 could not compress at all are shorter.
+        room = image.nbytes + image.nbytes // 128 + 2**14
+        if self._out.size < room:
+            self._out = np.empty(room, np.uint8)
+        size = self._kernels.max_encode(
+            _address(image),
+            height,
+            width,
+            _address(self._out),
+            room,
+            self._workspace.address(self._kernels.max_workspace_bytes(width)),
+        )
+        return self._out[:size].tobytes() if size > 0 else None
+
+    def decode(self, body: memoryview, target: Image) -> None:
+        """Fill `target`, uint16 in C order. Raises CodecError."""
+        height, width = target.shape
+        data = np.frombuffer(body, np.uint8)
+        failed = self._kernels.max_decode(
+            _address(data),
+            data.size,
+            height,
+            width,
+            _address(target),
+            self._workspace.address(self._kernels.max_workspace_bytes(width)),
+        )
+        if failed:
+            raise CodecError("max payload does not decode: damaged")

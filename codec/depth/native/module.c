@@ -50,6 +50,34 @@ static PyObject *rans_decode(PyObject *Py_UNUSED(self), PyObject *args) {
     return PyLong_FromLong(result);
 }
 
+static PyObject *max_workspace_bytes(PyObject *Py_UNUSED(self), PyObject *args) {
+    unsigned int width;
+    if (!PyArg_ParseTuple(args, "I", &width)) return NULL;
+    return PyLong_FromSize_t(nr_max_workspace_bytes(width));
+}
+
+static PyObject *max_encode(PyObject *Py_UNUSED(self), PyObject *args) {
+    Address pixels, out, out_bytes, workspace;
+    unsigned int height, width;
+    if (!PyArg_ParseTuple(args, "KIIKKK", &pixels, &height, &width, &out, &out_bytes, &workspace)) return NULL;
+    ptrdiff_t result;
+    Py_BEGIN_ALLOW_THREADS
+    result = nr_max_encode(pointer(pixels), height, width, pointer(out), (size_t)out_bytes, pointer(workspace));
+    Py_END_ALLOW_THREADS
+    return PyLong_FromSsize_t((Py_ssize_t)result);
+}
+
+static PyObject *max_decode(PyObject *Py_UNUSED(self), PyObject *args) {
+    Address data, data_bytes, pixels, workspace;
+    unsigned int height, width;
+    if (!PyArg_ParseTuple(args, "KKIIKK", &data, &data_bytes, &height, &width, &pixels, &workspace)) return NULL;
+    int result;
+    Py_BEGIN_ALLOW_THREADS
+    result = nr_max_decode(pointer(data), (size_t)data_bytes, height, width, pointer(pixels), pointer(workspace));
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLong(result);
+}
+
 static PyMethodDef methods[] = {
     {"rans_check_map", rans_check_map, METH_VARARGS, "(map, bytes) -> 0, or -1 where it is none"},
     {"rans_workspace_bytes", rans_workspace_bytes, METH_VARARGS, "(height, width) -> bytes"},
@@ -57,6 +85,11 @@ static PyMethodDef methods[] = {
      "(pixels, height, width, map, out, out_bytes, workspace) -> bytes written, or below 0"},
     {"rans_decode", rans_decode, METH_VARARGS,
      "(data, data_bytes, height, width, map, pixels, workspace) -> 0, or -1 for damage"},
+    {"max_workspace_bytes", max_workspace_bytes, METH_VARARGS, "(width) -> bytes, 0 where there are no such images"},
+    {"max_encode", max_encode, METH_VARARGS,
+     "(pixels, height, width, out, out_bytes, workspace) -> bytes written, or below 0"},
+    {"max_decode", max_decode, METH_VARARGS,
+     "(data, data_bytes, height, width, pixels, workspace) -> 0, or -1 for damage"},
     {NULL, NULL, 0, NULL},
 };
 

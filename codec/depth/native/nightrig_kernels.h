@@ -31,4 +31,17 @@ ptrdiff_t nr_rans_encode(const uint16_t *pixels, uint32_t height, uint32_t width
 int nr_rans_decode(const uint8_t *data, size_t data_bytes, uint32_t height, uint32_t width,
                    const uint8_t *map, uint16_t *pixels, void *workspace);
 
+/* max. `workspace` has nr_max_workspace_bytes bytes (about 1.9 MB; 0 means that max has no images of this width),
+ * is aligned to 16 and need not be cleared. height and width are at least 1.
+ *
+ * nr_max_encode returns the length of what it wrote to `out`, or one of the errors above.
+ * nr_max_decode returns 0 or NR_DAMAGED; after an error the content of `pixels` means nothing. It takes exactly
+ * the bytes that were written: fewer and more are damage.
+ */
+size_t nr_max_workspace_bytes(uint32_t width);
+ptrdiff_t nr_max_encode(const uint16_t *pixels, uint32_t height, uint32_t width, uint8_t *out, size_t out_bytes,
+                        void *workspace);
+int nr_max_decode(const uint8_t *data, size_t data_bytes, uint32_t height, uint32_t width, uint16_t *pixels,
+                  void *workspace);
+
 #endif

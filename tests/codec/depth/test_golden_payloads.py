@@ -46,6 +46,13 @@ GOLDEN = {
     "lattice-rans-empty-0x7": Golden(24, "uint16", (0, 7), "e3b0c44298fc1c149afbf4c8996fb924"),
     "near-2.5-83x101": Golden(481, "uint16", (83, 101), "3f1b9d252a8fb9ee56852ce06ec345a3"),
     "near-uint8-12x13": Golden(168, "uint8", (12, 13), "bde307f322f18256e7e3600b497d8107"),
+    "max-fitted-83x101": Golden(1377, "uint16", (83, 101), "508fb531bff6a0d436d6d66488b75ebb"),
+    "max-default-weights-9x300": Golden(686, "uint16", (9, 300), "761631491b13aae8fa2ba71d3a232c2c"),
+    "max-holes-70x101": Golden(1752, "uint16", (70, 101), "889f168d2487203da8b572f3ea9276f0"),
+    "max-edges-50x60": Golden(661, "uint16", (50, 60), "195e7484e4d380c2ffd1ec17bb63217e"),
+    "max-plain-60x70": Golden(1063, "uint16", (60, 70), "45108412fbf0664523ccab5ce7f6b785"),
+    "max-uint8-12x13": Golden(182, "uint8", (12, 13), "eb8a48876fb2fee661b3e50ae2f90b96"),
+    "max-empty-0x7": Golden(24, "uint16", (0, 7), "e3b0c44298fc1c149afbf4c8996fb924"),
 }
 
 

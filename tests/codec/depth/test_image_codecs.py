@@ -201,13 +201,13 @@ def test_an_instance_goes_on_after_damage(name: str) -> None:
 
 @every_codec
 def test_threads_with_their_own_instances_do_not_disturb_each_other(name: str) -> None:
-    images = [lattice(200, 203, seed=seed) for seed in range(2)]
+    images = [lattice(120, 123, seed=seed) for seed in range(2)]
     expected = [get_codec(name).encode(image) for image in images]
     wrong: list[int] = []
 
     def work(which: int) -> None:
         mine = get_codec(name)
-        for _ in range(12):
+        for _ in range(6):
             payload = mine.encode(images[which])
             back = kept(mine, images[which])
             if payload != expected[which] or not np.array_equal(mine.decode(payload), back):
@@ -315,7 +315,7 @@ def test_max_pixels_bounds_both_directions(name: str) -> None:
 
 
 def test_ids_and_names_never_change() -> None:
-    ids = {"raw": 0, "lz4": 1, "lattice-lz4": 2, "lattice-rans": 3, "near": 4}
+    ids = {"raw": 0, "lz4": 1, "lattice-lz4": 2, "lattice-rans": 3, "near": 4, "max": 5}
     assert {name: get_codec(name).id for name in CODEC_NAMES} == ids
     assert DEFAULT_CODEC == "lattice-lz4"
     for name in CODEC_NAMES:
@@ -344,8 +344,8 @@ def test_unknown_name_names_the_nearest() -> None:
 
 
 def test_unknown_id_says_that_a_newer_version_reads_it() -> None:
-    with pytest.raises(CodecError, match=r"no image codec 5 \(max\): a newer nightrig"):
-        codec_by_id(5)
+    with pytest.raises(CodecError, match=r"no image codec 16 \(jpeg\): a newer nightrig"):
+        codec_by_id(16)
     with pytest.raises(CodecError, match="no image codec 200: a newer nightrig"):
         codec_by_id(200)
 
