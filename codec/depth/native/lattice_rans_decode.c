@@ -104,7 +104,10 @@ static int read_escapes(NrBitReader *from, uint16_t *escapes, size_t limit, Deco
 static void keep_words_readable(Decoder *d) {
     ptrdiff_t left = d->words_end - d->words;
     if (d->is_in_tail) {
-        if (left < 0) d->damaged = 1;
+        if (left < 0) {
+            d->damaged = 1;
+            d->words = d->words_end; /* the block goes on to its end, within the tail */
+        }
         return;
     }
     if (left >= 2 * NR_MAX_LANES) return;
