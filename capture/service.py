@@ -23,7 +23,6 @@ from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import MAX_STREAMS
 from capture.config import Rig
 from capture.counters import CounterPage
-from capture.effort import LADDER
 from capture.estimation import COUNTERS as ESTIMATION_COUNTERS
 from capture.estimation import EstimationJob
 from capture.frames import CameraInfo
@@ -36,6 +35,7 @@ from capture.totals import Totals, count_totals
 from capture.versions import versions
 from capture.writer import COUNTERS as WRITER_COUNTERS
 from capture.writer import LaneSpec, WriterJob
+from codec.depth import codec_by_id
 from codec.errors import CameraError, DiskFullError, NightrigError, StorageError
 
 _MB = 1 << 20
@@ -323,6 +323,7 @@ class Service:
             results={name: ring.spec for name, ring in zip(names, self._results, strict=True)},
             camera_counters={camera.spec.name: camera.counters.fd for camera in self._cameras},
             writer_counters_fd=self._writer_page.fd,
+            depth_codec=self._rig.record.codec,
         )
         fds = [self._writer_page.fd, *job.camera_counters.values()]
         fds += [fd for ring in (*job.rings.values(), *job.results.values()) for fd in ring.fds]
@@ -379,7 +380,7 @@ class Service:
             fill=max(camera.ring.fill for camera in self._cameras),
             disk_rate=self._writer_page["disk_rate"],
             free_bytes=self._writer_page["free_bytes"],
-            depth_codec=LADDER[self._writer_page["effort"]],
+            depth_codec=codec_by_id(self._writer_page["depth_codec"]).name,
         )
 
     def _totals(self) -> Totals:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import difflib
 from typing import Protocol
 
+from codec.depth import _native
 from codec.depth._images import DEFAULT_MAX_PIXELS, Image, Payload
 from codec.depth.lattice_lz4 import LatticeLz4Codec
 from codec.depth.lattice_rans import LatticeRansCodec
@@ -32,7 +33,15 @@ from codec.depth.lz4_planes import Lz4PlanesCodec
 from codec.depth.raw import RawCodec
 from codec.errors import CodecError
 
-__all__ = ["CODEC_NAMES", "DEFAULT_CODEC", "DEFAULT_MAX_PIXELS", "DepthCodec", "codec_by_id", "get_codec"]
+__all__ = [
+    "CODEC_NAMES",
+    "DEFAULT_CODEC",
+    "DEFAULT_MAX_PIXELS",
+    "DepthCodec",
+    "codec_by_id",
+    "get_codec",
+    "has_kernels",
+]
 
 
 class DepthCodec(Protocol):
@@ -74,6 +83,11 @@ def get_codec(name: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> DepthCodec:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise CodecError(f"no codec is called {name!r}, there are {', '.join(CODEC_NAMES)}{hint}")
     return codec(max_pixels=max_pixels)
+
+
+def has_kernels() -> bool:
+    """Whether lattice-rans is native here: its NumPy twin takes a tenth of a second and more for a frame."""
+    return _native.kernels is not None
 
 
 def codec_by_id(codec_id: int, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> DepthCodec:

@@ -317,6 +317,7 @@ def test_public_names() -> None:
         "DepthCodec",
         "codec_by_id",
         "get_codec",
+        "has_kernels",
     ]
 
 
