@@ -1,17 +1,23 @@
 """The effort ladder: which depth codec the writer uses now. Pure decisions, no clocks, no files.
 
 Short of CPU it steps to a cheaper codec, short of disk to a denser one, and it goes to uncompressed only
-while the disk is fast enough and has room to spare. The bits that come back are the same on every step.
-With time to spare it returns, step by step, to the codec that was asked for; a return that does not hold
-makes it wait twice as long for the next, and so does going to and fro for want of both.
+while the disk is fast enough and has room to spare. A disk that refuses is short, however idle it looks; a
+queue that shrinks is short of nothing. No step loses a bit: `near` or `max`, where the rig asked for it, is
+left for the steps when the CPU is short, and none but that rig ever comes to it. With time to spare it
+returns, step by step, to the codec that was asked for; a return that does not hold makes it wait twice as
+long for the next, and so does going to and fro for want of both.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# From dense and dear to large and cheap.
-LADDER = ("lattice-lz4", "lz4", "raw")
+# From dense and dear to large and cheap. `lz4` is not among them: it is larger than lattice-lz4 and takes
+# more CPU as well (2.7 ns a pixel against 2.0), so nobody is helped by going there.
+_STEPS = ("lattice-rans", "lattice-lz4", "raw")
+_NATIVE = (
+    "lattice-rans"  # without its kernel a frame takes a tenth of a second or more: no step for a recording
+)
 
 _TIGHT_FILL = 0.25  # the queue fills: something is short
 _EASY_FILL = 0.05
@@ -31,6 +37,7 @@ class Load:
     fill: fullest ring, 0 to 1. encode_busy: share of the compressing threads' time in use. disk_busy: share
     of the second spent waiting for the disk. disk_rate: bytes a second the disk takes when it is written
     to; raw_rate: bytes a second the depth would be uncompressed; free_bytes: room above the reserve.
+    refused: the disk took nothing for a while, and nothing says yet that it is over.
     """
 
     fill: float
@@ -39,31 +46,48 @@ class Load:
     disk_rate: float
     raw_rate: float
     free_bytes: int
+    refused: bool = False
+
+
+def ladder_for(wanted: str, *, kernels: bool) -> tuple[str, ...]:
+    """The steps for a rig that asks for this codec, from dense and dear to large and cheap.
+
+    `kernels`: lattice-rans is native here. `lz4` has its place by size; a codec that is no step of its own
+    stands above all others.
+    """
+    steps = tuple(step for step in _STEPS if kernels or step != _NATIVE)
+    if wanted in steps:
+        return steps
+    return (*steps[:-1], wanted, steps[-1]) if wanted == "lz4" else (wanted, *steps)
 
 
 class EffortLadder:
     """Call step() once a second; `codec` is the one to use until the next call."""
 
-    def __init__(self, wanted: str) -> None:
-        """`wanted` is the codec of the rig file; one that is not on the ladder is never left."""
+    def __init__(self, wanted: str, *, kernels: bool) -> None:
+        """`wanted` is the codec of the rig file; `kernels` as in ladder_for()."""
         self.wanted = wanted
         self.codec = wanted
+        self._ladder = ladder_for(wanted, kernels=kernels)
+        # A codec that stands above the steps is returned to when it is easy, and never for want of disk.
+        self._densest = self._ladder.index(_NATIVE if kernels else _STEPS[1])
         self._settle = self._easy = self._held = 0
         self._easy_seconds, self._settle_seconds = _EASY_SECONDS, _SETTLE_SECONDS
         self._last_want = ""
+        self._last_fill = 0.0
 
     def step(self, load: Load) -> str | None:
         """The reason for a change ("cpu", "disk", "easy"), or None where the codec stays."""
-        if self.codec not in LADDER:
-            return None
         self._settle = max(0, self._settle - 1)
         self._easy = self._easy + 1 if load.fill < _EASY_FILL else 0
         self._held += 1
-        place = LADDER.index(self.codec)
-        if load.fill > _TIGHT_FILL and not self._settle:
-            if load.disk_busy > load.encode_busy:
-                return self._give_way(place - 1, "disk") if place else None
-            if place + 1 < len(LADDER) and self._may_use(LADDER[place + 1], load):
+        tight = load.fill > _TIGHT_FILL and load.fill >= self._last_fill
+        self._last_fill = load.fill
+        place = self._ladder.index(self.codec)
+        if tight and not self._settle:
+            if load.refused or load.disk_busy > load.encode_busy:
+                return self._give_way(place - 1, "disk") if place > self._densest else None
+            if place + 1 < len(self._ladder) and self._may_use(self._ladder[place + 1], load):
                 return self._give_way(place + 1, "cpu")
         if self.codec == "raw" and not self._may_use("raw", load):
             return self._give_way(place - 1, "disk")
@@ -82,20 +106,22 @@ class EffortLadder:
 
     def _return(self, place: int, load: Load) -> str | None:
         self._settle_seconds = _SETTLE_SECONDS
-        wanted = LADDER.index(self.wanted)
+        wanted = self._ladder.index(self.wanted)
         nearer = place + (wanted > place) - (wanted < place)
-        if nearer == place or not self._may_use(LADDER[nearer], load):
+        if nearer == place or not self._may_use(self._ladder[nearer], load):
             return None
         return self._go(nearer, "easy")
 
     def _may_use(self, codec: str, load: Load) -> bool:
         if codec != "raw":
             return True
+        if load.refused:
+            return False
         fast_enough = load.disk_rate > _RAW_DISK_MARGIN * load.raw_rate
         return fast_enough and load.free_bytes > load.raw_rate * _RAW_ROOM_S
 
     def _go(self, place: int, reason: str) -> str:
-        self.codec = LADDER[place]
+        self.codec = self._ladder[place]
         self._settle, self._easy, self._held = self._settle_seconds, 0, 0
         self._last_want = reason
         return reason

@@ -23,7 +23,6 @@ from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import MAX_STREAMS
 from capture.config import Rig
 from capture.counters import CounterPage
-from capture.effort import LADDER
 from capture.estimation import COUNTERS as ESTIMATION_COUNTERS
 from capture.estimation import EstimationJob
 from capture.frames import CameraInfo
@@ -37,6 +36,7 @@ from capture.versions import versions
 from capture.writer import COUNTERS as WRITER_COUNTERS
 from capture.writer import LaneSpec, WriterJob
 from codec import durable
+from codec.depth import codec_by_id
 from codec.errors import CameraError, DiskFullError, NightrigError, StorageError
 
 _MB = 1 << 20
@@ -328,6 +328,7 @@ class Service:
             results={name: ring.spec for name, ring in zip(names, self._results, strict=True)},
             camera_counters={camera.spec.name: camera.counters.fd for camera in self._cameras},
             writer_counters_fd=self._writer_page.fd,
+            depth_codec=self._rig.record.codec,
         )
         fds = [self._writer_page.fd, *job.camera_counters.values()]
         fds += [fd for ring in (*job.rings.values(), *job.results.values()) for fd in ring.fds]
@@ -384,7 +385,7 @@ class Service:
             fill=max(camera.ring.fill for camera in self._cameras),
             disk_rate=self._writer_page["disk_rate"],
             free_bytes=self._writer_page["free_bytes"],
-            depth_codec=LADDER[self._writer_page["effort"]],
+            depth_codec=codec_by_id(self._writer_page["depth_codec"]).name,
         )
 
     def _totals(self) -> Totals:

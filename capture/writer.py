@@ -22,12 +22,13 @@ from capture import session
 from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import DONE, MAX_STREAMS
 from capture.counters import CounterPage
-from capture.effort import LADDER, EffortLadder, Load
+from capture.effort import EffortLadder, Load
 from capture.lane import CameraCounts, Lane, LaneLoad, LaneSettings
 from capture.people import MeshSeries
 from capture.ring import FrameRing, RingSpec, drain_event
 from capture.segments import CameraFiles, SegmentLimits
 from capture.spawn import Link
+from codec.depth import get_codec, has_kernels
 from codec.durable import AppendFile, SyncThread
 from codec.errors import DiskFullError, StorageError
 
@@ -41,7 +42,7 @@ COUNTERS = (
     "heartbeat_ns",
     "free_bytes",
     "disk_rate",
-    "effort",
+    "depth_codec",
     "blocked",
     "storage_errors",
     "outages",
@@ -94,7 +95,8 @@ class _Writer:
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal")
         self._sync = SyncThread(job.sync_s, self._sync_failed)
         self._done_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._ladder = EffortLadder(job.depth_codec)
+        self._ladder = EffortLadder(job.depth_codec, kernels=has_kernels())
+        self._counters["depth_codec"] = get_codec(self._ladder.codec).id
         self._camera_pages = {
             i: CounterPage(CAMERA_COUNTERS, lane.counters_fd)
             for i, lane in enumerate(job.lanes)
@@ -258,6 +260,7 @@ class _Writer:
                 disk_rate=self._disk_rate,
                 raw_rate=total.raw_depth_bytes / seconds,
                 free_bytes=self._counters["free_bytes"],
+                refused=self._counters["blocked"] > 0,
             )
         )
 
@@ -266,9 +269,8 @@ class _Writer:
         if reason is not None:
             for lane in self._lanes:
                 lane.depth_codec = self._ladder.codec
+            self._counters["depth_codec"] = get_codec(self._ladder.codec).id
             self._link.event("effort", codec=self._ladder.codec, reason=reason, fill=round(load.fill, 3))
-        if self._ladder.codec in LADDER:
-            self._counters["effort"] = LADDER.index(self._ladder.codec)
 
     def _look_at_disk(self) -> None:
         try:

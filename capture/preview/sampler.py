@@ -14,11 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from capture import ring as kinds
-from capture import session
 from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import DONE
 from capture.counters import CounterPage
-from capture.effort import LADDER
 from capture.frames import CameraInfo, StreamInfo
 from capture.preview.job import PreviewJob
 from capture.preview.status import Rate, Status
@@ -26,6 +24,7 @@ from capture.ring import FrameRing, RingFrame
 from capture.totals import count_totals
 from capture.wire import camera_info_from_dict
 from capture.writer import COUNTERS as WRITER_COUNTERS
+from codec.depth import codec_by_id
 
 _RATE_WINDOW_S = 3.0
 _MEAN_LOOKS = 10  # over about so many looks goes the mean rate that the hours left are reckoned from
@@ -78,7 +77,6 @@ class Sampler:
         self._lanes = {name: lane for lane, name in enumerate((*job.rings, *job.results))}
         self._pages = {name: CounterPage(CAMERA_COUNTERS, fd) for name, fd in job.camera_counters.items()}
         self._writer = CounterPage(WRITER_COUNTERS, job.writer_counters_fd)
-        self._session = job.session
         self._result_names = tuple(job.results)
         self._info_seen: dict[str, int] = {}
         self._scanned: dict[tuple[str, int], int] = {}
@@ -86,7 +84,7 @@ class Sampler:
         self._started_s: float | None = None
         self._mean_rate = 0.0
         self._looks = 0
-        self._wanted_codec = ""
+        self._wanted_codec = job.depth_codec
         self.look()
 
     # ---- what there is ----
@@ -165,7 +163,6 @@ class Sampler:
         rate = self._writer["disk_rate"]
         self._looks = min(_MEAN_LOOKS, self._looks + 1) if rate else self._looks
         self._mean_rate += (rate - self._mean_rate) / max(1, self._looks)
-        codec, wanted = self._codec()
         return Status(
             elapsed_s=0.0 if self._started_s is None else self._clock() - self._started_s,
             cameras=tuple(self._camera_rate(name) for name in self.camera_names),
@@ -176,8 +173,8 @@ class Sampler:
             free_bytes=self._writer["free_bytes"],
             dropped=sum(stream.dropped for stream in totals.streams.values()),
             lost=sum(stream.lost_at_camera for stream in totals.streams.values()),
-            codec=codec,
-            wanted_codec=wanted,
+            codec=codec_by_id(self._writer["depth_codec"]).name,
+            wanted_codec=self._wanted_codec,
         )
 
     def _camera_rate(self, name: str) -> Rate:
@@ -200,12 +197,3 @@ class Sampler:
         if channel.is_result:
             return self._writer[f"written{self._lanes[channel.owner]}.{channel.index}"]
         return self._pages[channel.owner][f"captured{channel.index}"]
-
-    def _codec(self) -> tuple[str, str]:
-        """The depth codec now in use and the one that was asked for; the ladder only knows its own."""
-        if not self._wanted_codec:
-            record = session.load_session(self._session).get("config", {}).get("record", {})
-            self._wanted_codec = str(record.get("codec", LADDER[0]))
-        if self._wanted_codec not in LADDER:
-            return self._wanted_codec, self._wanted_codec
-        return LADDER[self._writer["effort"]], self._wanted_codec

@@ -25,6 +25,7 @@ from __future__ import annotations
 import difflib
 from typing import Protocol
 
+from codec.depth import _native
 from codec.depth._images import DEFAULT_MAX_PIXELS, Image, Payload
 from codec.depth.lattice_lz4 import LatticeLz4Codec
 from codec.depth.lattice_rans import LatticeRansCodec
@@ -44,6 +45,7 @@ __all__ = [
     "codec_by_id",
     "codec_name",
     "get_codec",
+    "has_kernels",
     "stated_loss",
 ]
 
@@ -97,6 +99,11 @@ def get_codec(
     if codec is NearCodec:
         return NearCodec(max_pixels=max_pixels, settings=near)
     return codec(max_pixels=max_pixels)
+
+
+def has_kernels() -> bool:
+    """Whether lattice-rans is native here: its NumPy twin takes a tenth of a second and more for a frame."""
+    return _native.kernels is not None
 
 
 def codec_by_id(codec_id: int, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> DepthCodec:

@@ -220,16 +220,19 @@ class _Decoder:
         self.rank = np.zeros((wave.steps + self._BACK, wave.lanes + 2), np.int16)
         self.valid = np.zeros(self.rank.shape, np.bool_)
 
-    def run(self) -> Numbers:
-        """Ranks as stored, 0 where not measured; int64 (height, width)."""
+    def run(self) -> npt.NDArray[np.uint16]:
+        """Ranks as stored, 0 where not measured; uint16 (height, width)."""
         for first in range(0, self._wave.steps, BLOCK):
             if self._good:
                 self._block(first)
         wave = self._wave
-        rounds, lane = np.divmod(np.arange(wave.height), wave.lanes)
-        first = rounds * wave.period + lane * DELAY + MARGIN + self._BACK
-        where = first[:, None] + np.arange(wave.width), (lane + 2)[:, None]
-        return np.where(self.valid[where], self.rank[where].view(np.uint16), 0).astype(np.int64)
+        ranks = np.zeros((wave.height, wave.width), np.uint16)
+        for y in range(wave.height):
+            rounds, lane = divmod(y, wave.lanes)
+            first = rounds * wave.period + lane * DELAY + MARGIN + self._BACK
+            row = slice(first, first + wave.width), lane + 2
+            np.copyto(ranks[y], self.rank[row].view(np.uint16), where=self.valid[row])
+        return ranks
 
     def ended_well(self) -> bool:
         used_up = self._used == self._words.size and all(next(lane, None) is None for lane in self._escapes)

@@ -19,6 +19,7 @@ from capture.preview.job import PreviewJob
 from capture.ring import FrameRing
 from capture.spawn import Child
 from capture.writer import COUNTERS as WRITER_COUNTERS
+from codec.depth import get_codec
 
 WIDTH, HEIGHT = 160, 120
 LENS = Intrinsics(WIDTH, HEIGHT, 150.0, 150.0, 80.0, 60.0)
@@ -43,6 +44,7 @@ class RigParts:
         self.pages = {name: CounterPage(CAMERA_COUNTERS) for name in cameras}
         self.writer = CounterPage(WRITER_COUNTERS)
         self.writer["free_bytes"] = 10**12
+        self.writer["depth_codec"] = get_codec("lattice-lz4").id
         for page in self.pages.values():
             page["state"] = RUNNING
         self.job = PreviewJob(
@@ -53,6 +55,7 @@ class RigParts:
             results={name: self.rings[name].spec for name in results},
             camera_counters={name: page.fd for name, page in self.pages.items()},
             writer_counters_fd=self.writer.fd,
+            depth_codec="lattice-lz4",
         )
         self._number = 0
 

@@ -334,6 +334,7 @@ def test_public_names() -> None:
         "codec_by_id",
         "codec_name",
         "get_codec",
+        "has_kernels",
         "stated_loss",
     ]
 
