@@ -62,14 +62,14 @@ class NativeRans:
         self._kernels = module
         self._workspace = Workspace()
         self._out: U8 = np.empty(0, np.uint8)
-        self._checked: set[int] = set()
+        self._checked: dict[int, ContextMap] = {}  # kept, so that no other map can have the same id
 
     def _map_address(self, context_map: ContextMap) -> int:
         content = context_map.content
         if id(context_map) not in self._checked:
             if self._kernels.rans_check_map(_address(content), content.size):
                 raise CodecError(f"context map {context_map.id} is damaged")
-            self._checked.add(id(context_map))
+            self._checked[id(context_map)] = context_map
         return _address(content)
 
     def encode(self, image: Image, context_map: ContextMap) -> bytes | None:
@@ -79,6 +79,9 @@ class NativeRans:
         room = 3 * image.size + 2**17
         if self._out.size < room:
             self._out = np.empty(room, np.uint8)
+        workspace_bytes = self._kernels.rans_encoder_bytes(height, width)
+        if not workspace_bytes:
+            return None
         size = self._kernels.rans_encode(
             _address(image),
             height,
@@ -86,7 +89,7 @@ class NativeRans:
             self._map_address(context_map),
             _address(self._out),
             room,
-            self._workspace.address(self._kernels.rans_workspace_bytes(height, width)),
+            self._workspace.address(workspace_bytes),
         )
         return self._out[:size].tobytes() if size > 0 else None
 
@@ -94,6 +97,11 @@ class NativeRans:
         """Fill `target`, uint16 in C order. Raises CodecError."""
         height, width = target.shape
         data = np.frombuffer(body, np.uint8)
+        workspace_bytes = self._kernels.rans_decoder_bytes(height, width)
+        if not workspace_bytes:
+            raise CodecError(
+                f"lattice-rans payload claims {height} x {width} pixels: too large for this machine"
+            )
         failed = self._kernels.rans_decode(
             _address(data),
             data.size,
@@ -101,7 +109,7 @@ class NativeRans:
             width,
             self._map_address(context_map),
             _address(target),
-            self._workspace.address(self._kernels.rans_workspace_bytes(height, width)),
+            self._workspace.address(workspace_bytes),
         )
         if failed:
             raise CodecError("lattice-rans payload does not decode: damaged")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from codec.depth._bits import BitReader, BitWriter, golomb_bits, unzigzag, zigzag
+from codec.depth._bits import GOLOMB_BITS, BitReader, BitWriter, golomb_bits, unzigzag, zigzag
 from codec.depth._context_model import MAX_FREQUENCY_CODE, MAX_RANKS, SYMBOLS, U8
 from codec.errors import CodecError
 
@@ -27,7 +27,7 @@ _LARGEST_ESCAPE = 65535 - 14
 
 def escape_limit(pixels: int) -> int:
     """More escapes than this are not stored: such an image is no depth image."""
-    return pixels // 4 + 64
+    return min(pixels // 4 + 64, (1 << GOLOMB_BITS) - 1)
 
 
 def _damaged(what: str) -> CodecError:

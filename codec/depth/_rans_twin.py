@@ -188,16 +188,20 @@ def decode(body: memoryview, context_map: ContextMap, target: Image) -> None:
     state = np.frombuffer(body, "<u4", count=lanes, offset=at).astype(np.int64)
     words = np.frombuffer(body, "<u2", offset=at + 4 * lanes).astype(np.int64)
     decoder = _Decoder(Wavefront.of(height, width, lanes), context_map, frequencies, escapes, state, words)
-    ranks = decoder.run()
-    if not decoder.ended_well() or int(ranks.max(initial=0)) >= value_of.size:
+    decoder.run(value_of, target)
+    if not decoder.ended_well():
         raise CodecError("lattice-rans payload does not decode: damaged")
-    np.take(value_of, ranks, out=target)
 
 
 class _Decoder:
-    """All lanes, step by step. `rank[step + _BACK, lane + 2]`; columns 0 and 1 are the rows above lane 0."""
+    """All lanes, step by step. `rank[line, lane + 2]`, a line a step; columns 0, 1: the rows above lane 0.
+
+    Lines are a window of the steps, which moves on when it is full: what a payload claims to hold decides how
+    long the work takes, but not what it costs in memory beside the image.
+    """
 
     _BACK = 2 * DELAY + MARGIN
+    _LINES = _BACK + 64 * BLOCK
 
     def __init__(
         self,
@@ -217,51 +221,64 @@ class _Decoder:
         self._escapes = [iter(lane) for lane in escapes]
         self._state, self._words, self._used = state, words, 0
         self._good = bool(((state >= _LOW) & (state < _LOW << 16)).all())
-        self.rank = np.zeros((wave.steps + self._BACK, wave.lanes + 2), np.int16)
+        self.rank = np.zeros((self._LINES, wave.lanes + 2), np.int16)
         self.valid = np.zeros(self.rank.shape, np.bool_)
+        self._now = self._BACK  # the line of the block's first step
+        # By position: the rows of the last lane, and of the one before it.
+        self._last_rank = np.zeros((2, wave.period), np.int16)
+        self._last_valid = np.zeros((2, wave.period), np.bool_)
 
-    def run(self) -> npt.NDArray[np.uint16]:
-        """Ranks as stored, 0 where not measured; uint16 (height, width)."""
+    def run(self, value_of: npt.NDArray[np.uint16], target: Image) -> None:
+        """Fill `target` with the values of the ranks, as far as the payload is good."""
+        pixels = target.reshape(-1)
         for first in range(0, self._wave.steps, BLOCK):
             if self._good:
-                self._block(first)
-        wave = self._wave
-        ranks = np.zeros((wave.height, wave.width), np.uint16)
-        for y in range(wave.height):
-            rounds, lane = divmod(y, wave.lanes)
-            first = rounds * wave.period + lane * DELAY + MARGIN + self._BACK
-            row = slice(first, first + wave.width), lane + 2
-            np.copyto(ranks[y], self.rank[row].view(np.uint16), where=self.valid[row])
-        return ranks
+                self._block(first, value_of, pixels)
 
     def ended_well(self) -> bool:
         used_up = self._used == self._words.size and all(next(lane, None) is None for lane in self._escapes)
         return self._good and used_up and bool((self._state == _LOW).all())
 
-    def _block(self, first: int) -> None:
+    def _block(self, first: int, value_of: npt.NDArray[np.uint16], pixels: Image) -> None:
+        if self._now == self._LINES:
+            for lines in (self.rank, self.valid):
+                lines[: self._BACK] = lines[-self._BACK :]
+            self._now = self._BACK
         wave = self._wave
         row, column = wave.places(first, BLOCK)
         is_pixel = wave.is_pixel(row, column)
         is_margin = (row >= 0) & ~is_pixel
         has_margins = [bool(margins.any()) for margins in is_margin]
         above = look_above(
-            lambda name: self._above(self.rank, name, first),
-            lambda name: self._above(self.valid, name, first),
+            lambda name: self._above(self.rank, name),
+            lambda name: self._above(self.valid, name),
             self._map.weights,
         )
         fields: tuple[npt.NDArray[Any], ...] = above
         rows = list(zip(*fields, strict=True))  # of each step
         for j in range(BLOCK):
-            at = first + j + self._BACK
+            at = self._now + j
             self._step(at, Above(*rows[j]), is_pixel[j])
             if has_margins[j]:
                 self._set_margins(at, np.flatnonzero(is_margin[j]), column[j])
         self._pass_on(first)
+        self._write(is_pixel, (row * wave.width + column)[is_pixel], value_of, pixels)
+        self._now += BLOCK
 
-    def _above(self, rows: npt.NDArray[Any], name: str, first: int) -> npt.NDArray[Any]:
+    def _write(
+        self, is_pixel: npt.NDArray[np.bool_], where: Numbers, value_of: npt.NDArray[np.uint16], pixels: Image
+    ) -> None:
+        lines = slice(self._now, self._now + BLOCK)
+        rank, measured = self.rank[lines, 2:][is_pixel], self.valid[lines, 2:][is_pixel]
+        if ((rank < 1) | (rank >= value_of.size))[measured].any():
+            self._good = False
+            return
+        pixels[where] = value_of[np.where(measured, rank, 0)]
+
+    def _above(self, lines: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
         dy, dx = NEIGHBOUR_PLACES[name]
-        start = first + self._BACK + DELAY * dy + dx
-        return rows[start : start + BLOCK, 2 + dy : 2 + dy + self._wave.lanes]
+        start = self._now + DELAY * dy + dx
+        return lines[start : start + BLOCK, 2 + dy : 2 + dy + self._wave.lanes]
 
     def _step(self, at: int, above: Above, is_pixel: npt.NDArray[np.bool_]) -> None:
         rank, valid = self.rank, self.valid
@@ -305,12 +322,15 @@ class _Decoder:
                 self.rank[at, lane + 2] = self.rank[at - 1, lane + 2]
 
     def _pass_on(self, first: int) -> None:
-        """The two columns left of lane 0: what the last lanes coded a round earlier."""
+        """Keep the rows of the last two lanes, and lay out left of lane 0 those of the round before."""
         wave = self._wave
+        lines = slice(self._now, self._now + BLOCK)
         for back in (1, 2):
-            if first + DELAY * back >= wave.period:  # else the row above the image: zeros
-                to = slice(first + self._BACK, first + self._BACK + BLOCK)
-                shift = wave.period - DELAY * wave.lanes
-                source = slice(to.start - shift, to.stop - shift)
-                for rows in (self.rank, self.valid):
-                    rows[to, 2 - back] = rows[source, 2 + wave.lanes - back]
+            for kept, current in ((self._last_rank, self.rank), (self._last_valid, self.valid)):
+                since = first - DELAY * (wave.lanes - back)
+                if since >= 0:
+                    position = since % wave.period
+                    kept[back - 1, position : position + BLOCK] = current[lines, 2 + wave.lanes - back]
+                if first + DELAY * back >= wave.period:  # else the row above the image: zeros
+                    position = (first + DELAY * back) % wave.period
+                    current[lines, 2 - back] = kept[back - 1, position : position + BLOCK]

@@ -25,9 +25,10 @@ int nr_rans_check_map(const uint8_t *map, size_t map_bytes) {
     return 0;
 }
 
-size_t nr_rans_workspace_bytes(uint32_t height, uint32_t width) {
-    size_t encoder = nr_rans_encoder_bytes(height, width), decoder = nr_rans_decoder_bytes(height, width);
-    return encoder > decoder ? encoder : decoder;
+size_t nr_rans_decoder_bytes(uint32_t height, uint32_t width) {
+    uint64_t bytes = HAS_WIDE_VECTORS ? WIDE(nr_rans_decoder_bytes)(height, width)
+                                      : nr_rans_decoder_bytes_narrow(height, width);
+    return bytes <= SIZE_MAX ? (size_t)bytes : 0;
 }
 
 ptrdiff_t nr_rans_encode(const uint16_t *pixels, uint32_t height, uint32_t width, const uint8_t *map,

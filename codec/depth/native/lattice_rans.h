@@ -24,10 +24,7 @@ enum {
     NR_MAX_GOLOMB_ORDER = 7
 };
 
-/* No more than this share of the pixels may escape; a smooth image has one of two hundred. */
 /* What lattice_rans.c chooses from: the same code for vectors of eight and of sixteen. */
-size_t nr_rans_encoder_bytes(uint32_t height, uint32_t width);
-size_t nr_rans_decoder_bytes(uint32_t height, uint32_t width);
 ptrdiff_t nr_rans_encode_narrow(const uint16_t *pixels, uint32_t height, uint32_t width, const uint8_t *map,
                                 uint8_t *out, size_t out_bytes, void *workspace);
 ptrdiff_t nr_rans_encode_wide(const uint16_t *pixels, uint32_t height, uint32_t width, const uint8_t *map,
@@ -36,8 +33,15 @@ int nr_rans_decode_narrow(const uint8_t *data, size_t data_bytes, uint32_t heigh
                           const uint8_t *map, uint16_t *pixels, void *workspace);
 int nr_rans_decode_wide(const uint8_t *data, size_t data_bytes, uint32_t height, uint32_t width,
                         const uint8_t *map, uint16_t *pixels, void *workspace);
+uint64_t nr_rans_decoder_bytes_narrow(uint32_t height, uint32_t width);
+uint64_t nr_rans_decoder_bytes_wide(uint32_t height, uint32_t width);
 
-static inline size_t nr_escape_limit(size_t pixels) { return pixels / 4 + 64; }
+/* No more than this share of the pixels may escape; a smooth image has one of two hundred. Nor may there be more of
+ * them than a Golomb code can say. */
+static inline uint32_t nr_escape_limit(uint64_t pixels) {
+    uint64_t share = pixels / 4 + 64;
+    return share < NR_GOLOMB_LIMIT ? (uint32_t)share : NR_GOLOMB_LIMIT - 1;
+}
 
 static inline int16_t nr_map_classes(const uint8_t *map) { return (int16_t)nr_load16(map + NR_MAP_CLASSES_AT); }
 static inline const uint8_t *nr_map_defaults(const uint8_t *map, int c) {
@@ -51,7 +55,6 @@ static inline void *nr_take(uint8_t **workspace, size_t bytes) {
     *workspace += (bytes + NR_ALIGNMENT - 1) / NR_ALIGNMENT * NR_ALIGNMENT;
     return piece;
 }
-
 
 /* A row of the encoder: room for a margin before it, and behind it for a margin and the rest of a vector. */
 enum { NR_ROW_BEGIN = 8 };

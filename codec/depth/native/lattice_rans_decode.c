@@ -301,14 +301,13 @@ static int ended_well(const Decoder *d) {
     return !d->damaged && !nr_any(d->bad) && d->words == d->words_end;
 }
 
-#ifndef NR_WIDE
-size_t nr_rans_decoder_bytes(uint32_t height, uint32_t width) {
-    size_t period = (size_t)nr_wavefront(height, width, NR_MAX_LANES).period;
+/* Each width of vectors has a Decoder of its own size. */
+uint64_t NR_NAME(nr_rans_decoder_bytes)(uint32_t height, uint32_t width) {
+    uint64_t period = (uint64_t)nr_wavefront(height, width, NR_MAX_LANES).period;
     return sizeof(Decoder) + NR_VALUES * sizeof(uint16_t) + (NR_MAX_CLASSES + 1) * NR_FREQUENCY_SUM +
-           4 * period * sizeof(uint16_t) + nr_escape_limit((size_t)height * width) * sizeof(uint16_t) +
+           4 * period * sizeof(uint16_t) + nr_escape_limit((uint64_t)height * width) * sizeof(uint16_t) +
            16 * NR_ALIGNMENT;
 }
-#endif
 
 int NR_NAME(nr_rans_decode)(const uint8_t *data, size_t data_bytes, uint32_t height, uint32_t width,
                    const uint8_t *map, uint16_t *pixels, void *workspace) {
@@ -339,7 +338,7 @@ int NR_NAME(nr_rans_decode)(const uint8_t *data, size_t data_bytes, uint32_t hei
         d->last_rank[i] = nr_take(&free_space, row_bytes);
         d->last_valid[i] = nr_take(&free_space, row_bytes);
     }
-    size_t limit = nr_escape_limit((size_t)height * width);
+    size_t limit = nr_escape_limit((uint64_t)height * width);
     uint16_t *escapes = nr_take(&free_space, limit * sizeof(uint16_t));
 
     NrBitReader bits = {.at = data + NR_RANS_SIDE_AT, .end = data + NR_RANS_SIDE_AT + side_bytes};

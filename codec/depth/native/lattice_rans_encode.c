@@ -242,15 +242,16 @@ static unsigned lanes_for(int64_t height, int64_t width) {
 
 #ifndef NR_WIDE
 size_t nr_rans_encoder_bytes(uint32_t height, uint32_t width) {
-    size_t pixels = (size_t)height * width, row_steps = (size_t)width + 2 * NR_MARGIN + NR_BLOCK;
-    return 3 * 65536 * sizeof(uint16_t)                         /* values seen, ranks, values */
-           + NR_CONTEXTS * sizeof(uint16_t)
-           + 8 * nr_row_bytes(width)                            /* rows, contexts, residuals */
-           + row_steps * height * sizeof(uint16_t)              /* symbols */
-           + nr_escape_limit(pixels) * sizeof(uint16_t)         /* escapes */
-           + height * sizeof(uint32_t)                          /* escapes of each row */
-           + 2 * NR_MAX_CLASSES * NR_SYMBOLS * sizeof(uint32_t) /* counts */
-           + (NR_MAX_CLASSES * NR_SYMBOLS + 1) * sizeof(Coding) + 32 * NR_ALIGNMENT;
+    uint64_t pixels = (uint64_t)height * width, row_steps = (uint64_t)width + 2 * NR_MARGIN + NR_BLOCK;
+    uint64_t bytes = 3 * 65536 * sizeof(uint16_t)                         /* values seen, ranks, values */
+                     + NR_CONTEXTS * sizeof(uint16_t)
+                     + 8 * nr_row_bytes(width)                            /* rows, contexts, residuals */
+                     + row_steps * height * sizeof(uint16_t)              /* symbols */
+                     + nr_escape_limit(pixels) * sizeof(uint16_t)         /* escapes */
+                     + (uint64_t)height * sizeof(uint32_t)                /* escapes of each row */
+                     + 2 * NR_MAX_CLASSES * NR_SYMBOLS * sizeof(uint32_t) /* counts */
+                     + (NR_MAX_CLASSES * NR_SYMBOLS + 1) * sizeof(Coding) + 32 * NR_ALIGNMENT;
+    return bytes <= SIZE_MAX ? (size_t)bytes : 0;
 }
 #endif
 
@@ -262,7 +263,7 @@ static void set_up(Symbols *s, const uint16_t *pixels, uint32_t height, uint32_t
     s->weights = nr_load_weights(map);
     s->null_symbol = (uint16_t)(nr_map_classes(map) * NR_SYMBOLS);
     s->row_steps = nr_wavefront(height, width, NR_MIN_LANES).row_steps;
-    s->escape_limit = nr_escape_limit((size_t)height * width);
+    s->escape_limit = nr_escape_limit((uint64_t)height * width);
     size_t row_bytes = nr_row_bytes(width), count_bytes = NR_MAX_CLASSES * NR_SYMBOLS * sizeof(uint32_t);
     for (int i = 0; i < 3; i++) {
         uint16_t *rank = nr_take(workspace, row_bytes), *valid = nr_take(workspace, row_bytes);

@@ -20,10 +20,16 @@ static PyObject *rans_check_map(PyObject *Py_UNUSED(self), PyObject *args) {
     return PyLong_FromLong(nr_rans_check_map(pointer(map), (size_t)bytes));
 }
 
-static PyObject *rans_workspace_bytes(PyObject *Py_UNUSED(self), PyObject *args) {
+static PyObject *rans_encoder_bytes(PyObject *Py_UNUSED(self), PyObject *args) {
     unsigned int height, width;
     if (!PyArg_ParseTuple(args, "II", &height, &width)) return NULL;
-    return PyLong_FromSize_t(nr_rans_workspace_bytes(height, width));
+    return PyLong_FromSize_t(nr_rans_encoder_bytes(height, width));
+}
+
+static PyObject *rans_decoder_bytes(PyObject *Py_UNUSED(self), PyObject *args) {
+    unsigned int height, width;
+    if (!PyArg_ParseTuple(args, "II", &height, &width)) return NULL;
+    return PyLong_FromSize_t(nr_rans_decoder_bytes(height, width));
 }
 
 static PyObject *rans_encode(PyObject *Py_UNUSED(self), PyObject *args) {
@@ -80,7 +86,8 @@ static PyObject *max_decode(PyObject *Py_UNUSED(self), PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"rans_check_map", rans_check_map, METH_VARARGS, "(map, bytes) -> 0, or -1 where it is none"},
-    {"rans_workspace_bytes", rans_workspace_bytes, METH_VARARGS, "(height, width) -> bytes"},
+    {"rans_encoder_bytes", rans_encoder_bytes, METH_VARARGS, "(height, width) -> bytes of its workspace, or 0"},
+    {"rans_decoder_bytes", rans_decoder_bytes, METH_VARARGS, "(height, width) -> bytes of its workspace, or 0"},
     {"rans_encode", rans_encode, METH_VARARGS,
      "(pixels, height, width, map, out, out_bytes, workspace) -> bytes written, or below 0"},
     {"rans_decode", rans_decode, METH_VARARGS,

@@ -19,13 +19,15 @@ enum {
 };
 
 /* lattice-rans. `map` is the content of a context map file, checked by nr_rans_check_map. `workspace` has
- * nr_rans_workspace_bytes bytes, is aligned to 16 and need not be cleared. height and width are at least 1.
+ * nr_rans_encoder_bytes or nr_rans_decoder_bytes bytes (0: more than this machine can address), is aligned to 64
+ * and need not be cleared. height and width are at least 1.
  *
  * nr_rans_encode returns the length of what it wrote to `out`, or one of the errors above.
  * nr_rans_decode returns 0 or NR_DAMAGED; after an error the content of `pixels` means nothing.
  */
 int nr_rans_check_map(const uint8_t *map, size_t map_bytes);
-size_t nr_rans_workspace_bytes(uint32_t height, uint32_t width);
+size_t nr_rans_encoder_bytes(uint32_t height, uint32_t width);
+size_t nr_rans_decoder_bytes(uint32_t height, uint32_t width);
 ptrdiff_t nr_rans_encode(const uint16_t *pixels, uint32_t height, uint32_t width, const uint8_t *map,
                          uint8_t *out, size_t out_bytes, void *workspace);
 int nr_rans_decode(const uint8_t *data, size_t data_bytes, uint32_t height, uint32_t width,
