@@ -27,12 +27,16 @@ from capture.specs import (
     SourceSpec,
     StreamSpec,
 )
+from codec.depth import CODEC_NAMES, DEFAULT_CODEC
 from codec.errors import ConfigError
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+AUTO = "auto"
+"""The `record.codec` that leaves the choice to a trial: see capture.codec_choice."""
 
 _SHOWN_CHARACTERS = 60
 _HERE = Path(__file__).resolve().parent
@@ -211,7 +215,7 @@ class Record(_Model):
     """[record]: what is written, and how."""
 
     root: str = "recordings"
-    codec: Literal["lattice-lz4", "lz4", "raw"] = "lattice-lz4"
+    codec: str = DEFAULT_CODEC
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
     mesh_preset: Annotated[int, Field(ge=0, le=9)] = 1
     sync_s: Annotated[float, Field(gt=0, le=60)] = 0.5
@@ -219,6 +223,16 @@ class Record(_Model):
     segment_mb: Annotated[float, Field(gt=0)] = 2048.0
     reserve_mb: Annotated[float, Field(ge=0)] = 1024.0
     threads: Annotated[int, Field(ge=0, le=64)] = 0
+
+    @pydantic.field_validator("codec")
+    @classmethod
+    def _is_codec(cls, codec: str) -> str:
+        names = (AUTO, *CODEC_NAMES)
+        if codec not in names:
+            near = difflib.get_close_matches(codec, names, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"no depth codec is called that; {hint}there are {', '.join(names)}")
+        return codec
 
 
 class Rig(_Model):

@@ -12,46 +12,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capture import trials
-from capture.config import (
-    OpenCVCamera,
-    PlaybackCamera,
-    RealSenseCamera,
-    Rig,
-    Stream,
-)
-from capture.sources._cv_address import parse_address
+from capture import codec_choice, demand, trials
+from capture.codec_choice import CPU_SHARE, DISK_SHARE, Choice, Machine, Reckoning
+from capture.codec_trial import existing_folder
+from capture.config import Rig
+from capture.demand import Costs, StreamDemand
+from capture.kernels import how_to_get_kernels
 from capture.usb import Controller, controllers, is_pi_4
+from codec.depth import DEFAULT_CODEC, has_kernels
 
 _MB = 1e6
 _GB = 1e9
 
-# Where a rig leaves size or rate to the camera.
-_ASSUMED = {"depth": (848, 480, 30.0), "color": (640, 480, 30.0), "infrared": (848, 480, 30.0)}
-_RAW_BYTES = {"depth": 2.0, "color": 2.0, "infrared": 1.0}  # on the wire: z16, yuyv, y8
-_JPEG_BYTES_PER_PIXEL = 0.25  # quality 90, indoor scenes
-_INFRARED_RATIO = 1.3
-
-# How much of what was measured may be planned with.
-_CPU_SHARE = 0.75
-_DISK_SHARE = 0.7
 _MEMORY_PER_CAMERA = 100 * _MB
 _MEMORY_BASE = 200 * _MB
-
-
-@dataclass(frozen=True, slots=True)
-class StreamDemand:
-    """What one stream asks for. `usb_mb_s` is 0 for what comes over no USB; `assumed`: the rig does not
-    say size or rate, so usual ones were taken."""
-
-    name: str
-    size: str
-    fps: float
-    raw_mb_s: float
-    disk_mb_s: float
-    usb_mb_s: float
-    cpu_cores: float
-    assumed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +51,9 @@ class Report:
     cpu_available: int = 1
     depth_ns_per_pixel: float = 0.0
     depth_ratio: float = 0.0
+    depth_codec: str = DEFAULT_CODEC
+    depth_codec_reason: str = ""
+    codecs: list[Reckoning] = field(default_factory=list)
     memory_mb: float = 0.0
     memory_available_mb: float = 0.0
     usb: list[dict[str, Any]] = field(default_factory=list)
@@ -93,19 +70,33 @@ class Report:
 
 def examine(rig: Rig, root: Path) -> Report:
     """Reckon and measure. Takes about five seconds. Raises StorageError where `root` cannot be written."""
-    folder = _existing(root)
+    folder, kernels = existing_folder(root), has_kernels()
     disk_write_mb_s = trials.disk_write(folder)
-    depth = trials.depth_codec(rig.record.codec)
+    tried = trials.depth_codecs(codec_choice.candidates(rig.record.codec, kernels=kernels))
     jpeg_ns = trials.jpeg_encode(rig.record.jpeg_quality)
+    free = shutil.disk_usage(folder).free
+    machine = Machine(
+        cores=len(os.sched_getaffinity(0)),
+        disk_mb_s=disk_write_mb_s,
+        usable_bytes=max(0.0, free - rig.record.reserve_mb * (1 << 20)),
+    )
+    reckonings = codec_choice.reckon(rig, tried, machine, jpeg_ns=jpeg_ns)
+    choice = codec_choice.choose(
+        rig.record.codec, reckonings, machine, kernels=kernels, duration_s=rig.duration_s
+    )
+    depth = tried[choice.codec]
     report = Report(
+        streams=demand.stream_demands(rig, Costs(depth, tried[DEFAULT_CODEC].ns_per_pixel, jpeg_ns)),
         disk_folder=str(folder),
+        disk_free_gb=free / _GB,
         disk_write_mb_s=disk_write_mb_s,
         depth_ns_per_pixel=depth.ns_per_pixel,
         depth_ratio=depth.ratio,
+        depth_codec=choice.codec,
+        depth_codec_reason=choice.reason,
+        codecs=list(reckonings) if demand.has_depth(rig) else [],
     )
-    for camera in rig.cameras:
-        for kind, stream in _streams(camera):
-            report.streams.append(_demand(camera, kind, stream, depth, jpeg_ns))
+    _judge_codec(report, choice)
     _reckon_disk(report, rig, root)
     _reckon_cpu(report, rig)
     _reckon_memory(report, rig)
@@ -113,53 +104,14 @@ def examine(rig: Rig, root: Path) -> Report:
     return report
 
 
-def _streams(camera: Any) -> list[tuple[str, Stream]]:
-    if isinstance(camera, OpenCVCamera):
-        return [("color", camera.color)]
-    if isinstance(camera, PlaybackCamera):
-        return [("depth", Stream(fps=camera.fps)), ("color", Stream(fps=camera.fps))]
-    found = [("depth", camera.depth), ("color", camera.color)]
-    if isinstance(camera, RealSenseCamera):
-        found += [(f"infrared{n}", camera.infrared) for n in camera.infrared_sensors]
-    wanted = [(kind, stream) for kind, stream in found if stream is not None]
-    return wanted or [("depth", Stream())]
-
-
-def _demand(camera: Any, name: str, stream: Stream, depth: trials.CodecTrial, jpeg_ns: float) -> StreamDemand:
-    kind = name.rstrip("12")
-    usual = _ASSUMED[kind]
-    width, height, fps = stream.width or usual[0], stream.height or usual[1], stream.fps or usual[2]
-    pixels_s = width * height * fps
-    raw = pixels_s * _RAW_BYTES[kind]
-    passthrough = isinstance(camera, OpenCVCamera) and camera.passthrough
-    if kind == "depth":
-        disk, cpu = raw / depth.ratio, pixels_s * depth.ns_per_pixel / 1e9
-    elif kind == "color":
-        disk = pixels_s * _JPEG_BYTES_PER_PIXEL
-        cpu = 0.0 if passthrough else pixels_s * jpeg_ns / 1e9
-    else:
-        disk, cpu = raw / _INFRARED_RATIO, pixels_s * depth.ns_per_pixel / 1e9
-    webcam = isinstance(camera, OpenCVCamera) and parse_address(str(camera.device)).kind == "webcam"
-    over_usb = isinstance(camera, RealSenseCamera) or webcam
-    usb = (disk if passthrough else raw) if over_usb else 0.0
-    return StreamDemand(
-        name=f"{camera.name}/{name}",
-        size=f"{width}x{height}",
-        fps=fps,
-        raw_mb_s=raw / _MB,
-        disk_mb_s=disk / _MB,
-        usb_mb_s=usb / _MB,
-        cpu_cores=cpu,
-        assumed=not (stream.width and stream.height and stream.fps),
-    )
-
-
-def _existing(root: Path) -> Path:
-    """`root`, or the nearest folder above it that is there."""
-    folder = root.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return folder
+def _judge_codec(report: Report, choice: Choice) -> None:
+    if choice.gives_way:
+        what = f"record.codec = {choice.asked!r} gives way to {choice.codec}: {choice.reason}"
+        report.findings.append(Finding(False, what, "set record.codec to 'auto' or to what keeps pace"))
+    way = how_to_get_kernels()
+    if way and report.codecs:
+        what = "the native depth kernels are not built: depth takes twice the disk it could"
+        report.findings.append(Finding(False, what, way))
 
 
 def _reckon_disk(report: Report, rig: Rig, root: Path) -> None:
@@ -175,10 +127,9 @@ def _reckon_disk(report: Report, rig: Rig, root: Path) -> None:
         )
     needed = sum(stream.disk_mb_s for stream in report.streams)
     report.gb_per_hour = needed * 3600 * _MB / _GB
-    report.disk_free_gb = shutil.disk_usage(existing).free / _GB
     usable_gb = max(0.0, report.disk_free_gb - rig.record.reserve_mb * (1 << 20) / _GB)
     report.hours_left = usable_gb / report.gb_per_hour if report.gb_per_hour else None
-    if needed > _DISK_SHARE * report.disk_write_mb_s:
+    if needed > DISK_SHARE * report.disk_write_mb_s:
         report.findings.append(
             Finding(
                 True,
@@ -200,10 +151,11 @@ def _reckon_disk(report: Report, rig: Rig, root: Path) -> None:
 
 def _reckon_cpu(report: Report, rig: Rig) -> None:
     report.cpu_available = len(os.sched_getaffinity(0))
-    report.cpu_cores = sum(stream.cpu_cores for stream in report.streams)
-    report.cpu_cores += 0.03 * len(rig.cameras)  # reading and copying, measured
-    if report.cpu_cores > _CPU_SHARE * report.cpu_available:
-        cheaper = "" if rig.record.codec == "raw" else ", record.codec = 'lz4' or 'raw'"
+    report.cpu_cores = demand.cores(rig, report.streams)
+    if report.cpu_cores > CPU_SHARE * report.cpu_available:
+        cheaper = (
+            "" if report.depth_codec in (DEFAULT_CODEC, "raw") else f", record.codec = {DEFAULT_CODEC!r}"
+        )
         report.findings.append(
             Finding(
                 True,
@@ -241,15 +193,15 @@ def _reckon_usb(report: Report, rig: Rig) -> None:
     found = controllers()
     per_bus: dict[str, float] = {}
     for camera in rig.cameras:
-        demand = sum(s.usb_mb_s for s in report.streams if s.name.startswith(f"{camera.name}/"))
-        if demand:
+        needed = sum(s.usb_mb_s for s in report.streams if s.name.startswith(f"{camera.name}/"))
+        if needed:
             serial = getattr(camera, "serial", "")
             where = next((c.name for c in found if serial and serial in c.serials), "one controller")
-            per_bus[where] = per_bus.get(where, 0.0) + demand
-    for name, demand in per_bus.items():
+            per_bus[where] = per_bus.get(where, 0.0) + needed
+    for name, needed in per_bus.items():
         controller = next((c for c in found if c.name == name), _usual_controller(found))
-        report.usb.append({"controller": name, "needed_mb_s": demand, "usable_mb_s": controller.usable_mb_s})
-        if demand > controller.usable_mb_s:
+        report.usb.append({"controller": name, "needed_mb_s": needed, "usable_mb_s": controller.usable_mb_s})
+        if needed > controller.usable_mb_s:
             others = (
                 "its ports share one bus: lower size or fps, or use a Pi 5"
                 if is_pi_4()
@@ -258,7 +210,7 @@ def _reckon_usb(report: Report, rig: Rig) -> None:
             report.findings.append(
                 Finding(
                     bool(found) or is_pi_4(),
-                    f"USB {name}: {demand:.0f} MB/s needed, about {controller.usable_mb_s:.0f} MB/s usable",
+                    f"USB {name}: {needed:.0f} MB/s needed, about {controller.usable_mb_s:.0f} MB/s usable",
                     others,
                 )
             )

@@ -21,6 +21,7 @@ from typing import Any
 from capture import session
 from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import MAX_STREAMS
+from capture.codec_decision import decide_codec
 from capture.config import Rig
 from capture.counters import CounterPage
 from capture.estimation import COUNTERS as ESTIMATION_COUNTERS
@@ -137,6 +138,7 @@ class Service:
         what went wrong stands in the outcome, the events and the files.
         """
         self._check_room()
+        self._codec = decide_codec(self._rig, self._root, duration_s=self._duration_s)
         config = self._rig.model_dump(mode="json")
         self._folder = session.create_session(self._root, self._rig.name, config, versions())
         with durable.hold(self._folder):  # nobody recompresses what is being recorded
@@ -147,6 +149,7 @@ class Service:
         # A closed terminal must not end a night; children inherit that.
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
+            self._tell_codec()
             self._create()
             try:
                 self._start()
@@ -188,6 +191,16 @@ class Service:
                 " make room, choose another --root or lower record.reserve_mb"
             )
 
+    def _tell_codec(self) -> None:
+        """What depth is recorded with, and why: beside the rig as it was written, which is kept as it is."""
+        choice = self._codec
+        self.event("codec", **choice.as_dict())
+        self._save({"depth_codec": choice.as_dict()})
+        if choice.gives_way:
+            self.problem(f"record.codec = {choice.asked!r} gives way to {choice.codec}: {choice.reason}")
+        elif choice.asked != choice.codec:
+            self._say(f"depth codec {choice.codec}: {choice.reason}")
+
     def _create(self) -> None:
         """Rings and counters: made once, they outlive every child."""
         specs, estimators = self._rig.camera_specs(), self._rig.estimator_specs()
@@ -215,7 +228,7 @@ class Service:
             session=self._folder,
             lanes=tuple(lanes),
             counters_fd=self._writer_page.fd,
-            depth_codec=record.codec,
+            depth_codec=self._codec.codec,
             jpeg_quality=record.jpeg_quality,
             sync_s=record.sync_s,
             segment_s=record.segment_s,
@@ -328,7 +341,7 @@ class Service:
             results={name: ring.spec for name, ring in zip(names, self._results, strict=True)},
             camera_counters={camera.spec.name: camera.counters.fd for camera in self._cameras},
             writer_counters_fd=self._writer_page.fd,
-            depth_codec=self._rig.record.codec,
+            depth_codec=self._codec.codec,
         )
         fds = [self._writer_page.fd, *job.camera_counters.values()]
         fds += [fd for ring in (*job.rings.values(), *job.results.values()) for fd in ring.fds]

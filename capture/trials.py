@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from codec.depth import get_codec
+from codec.depth import DepthCodec, get_codec
 from codec.errors import StorageError
 
-_CODEC_TRIAL_S = 2.0
+_CODEC_TRIAL_S = 0.7
 _JPEG_TRIAL_S = 0.5
 _DISK_TRIAL_S = 2.0
 _DISK_TRIAL_BYTES = 256 << 20
+_CODEC_TRIAL_SIZE = (848, 480)  # what most rigs record: caches and tables count
+_CODEC_TRIAL_LOOP_S = 0.1
 _BLOCK_BYTES = 4 << 20
 
 
@@ -27,22 +33,26 @@ class CodecTrial:
     ratio: float
 
 
-def depth_codec(name: str, *, seconds: float = _CODEC_TRIAL_S) -> CodecTrial:
-    """Compress simulated D435 frames for a while."""
+def depth_codecs(names: Sequence[str], *, seconds: float = _CODEC_TRIAL_S) -> dict[str, CodecTrial]:
+    """Compress the same simulated D435 frames with each codec for so many CPU seconds, in the order given."""
     from capture.sources.simulated import render_loop
     from capture.specs import SimulatedSpec, StreamSpec
 
-    loop = render_loop(SimulatedSpec(depth=StreamSpec(424, 240, 30.0), loop_s=0.2), color_format="jpeg")
-    codec = get_codec(name)
+    spec = SimulatedSpec(depth=StreamSpec(*_CODEC_TRIAL_SIZE, 30.0), loop_s=_CODEC_TRIAL_LOOP_S)
+    loop = render_loop(spec, color_format="jpeg")
+    return {name: _try_codec(get_codec(name), loop.depth, seconds) for name in names}
+
+
+def _try_codec(codec: DepthCodec, frames: Sequence[npt.NDArray[np.uint16]], seconds: float) -> CodecTrial:
+    codec.encode(frames[0])  # its buffers
     pixels = raw = packed = 0
-    frames = list(loop.depth)
-    codec.encode(frames[0])
     started_s = time.process_time()
-    while time.process_time() - started_s < seconds:
-        for frame in frames:
-            packed += len(codec.encode(frame))
-            pixels, raw = pixels + frame.size, raw + frame.nbytes
-    return CodecTrial(1e9 * (time.process_time() - started_s) / pixels, raw / packed)
+    for frame in itertools.cycle(frames):
+        packed += len(codec.encode(frame))
+        pixels, raw = pixels + frame.size, raw + frame.nbytes
+        if (spent_s := time.process_time() - started_s) > seconds:
+            break
+    return CodecTrial(1e9 * spent_s / pixels, raw / packed)
 
 
 def jpeg_encode(quality: int, *, seconds: float = _JPEG_TRIAL_S) -> float:
@@ -59,12 +69,18 @@ def jpeg_encode(quality: int, *, seconds: float = _JPEG_TRIAL_S) -> float:
     return 1e9 * (time.process_time() - started_s) / pixels
 
 
-def disk_write(folder: Path) -> float:
+def disk_trial_path(folder: Path, pid: int) -> Path:
+    """The file that the process with that pid tries the disk with."""
+    return folder / f".nightrig-trial-{pid}"
+
+
+def disk_write(folder: Path, *, seconds: float = _DISK_TRIAL_S, most_bytes: int = _DISK_TRIAL_BYTES) -> float:
     """MB/s that reach the disk (written and synced), into a file that is removed again.
 
     Raises StorageError where the folder cannot be written.
     """
-    path = folder / f".nightrig-trial-{os.getpid()}"
+    path = disk_trial_path(folder, os.getpid())
+    most_bytes = min(most_bytes, _free_bytes(folder) // 4)  # a trial must not be what fills the disk
     block = np.random.default_rng(0).bytes(_BLOCK_BYTES)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -72,8 +88,8 @@ def disk_write(folder: Path) -> float:
         raise StorageError(f"cannot write in {folder}: {error.strerror}") from error
     written, started_s = 0, time.monotonic()
     try:
-        while written < _DISK_TRIAL_BYTES and time.monotonic() - started_s < _DISK_TRIAL_S:
-            written += os.write(fd, block)
+        while written < most_bytes and time.monotonic() - started_s < seconds:
+            written += os.write(fd, block[: most_bytes - written])
             os.fdatasync(fd)
     except OSError as error:
         raise StorageError(f"cannot write in {folder}: {error.strerror}") from error
@@ -81,6 +97,13 @@ def disk_write(folder: Path) -> float:
         os.close(fd)
         path.unlink()
     return written / 1e6 / (time.monotonic() - started_s)
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError as error:
+        raise StorageError(f"cannot write in {folder}: {error.strerror}") from error
 
 
 def available_memory() -> int:

@@ -16,7 +16,8 @@
     │   ├── CameraProfileError  it has no such size, rate or format
     │   ├── CameraLostError     it was there and stopped delivering
     │   └── SourceEndedError    a file has been played to its end: the normal end, not a loss
-    └── EstimatorError          an estimator cannot start or failed on a frame
+    ├── EstimatorError          an estimator cannot start or failed on a frame
+    └── TrialError              this machine could not be measured
 
 A message says what is wrong, where (file, offset, record, key) and what to do about it, in one line:
 the command line prints it as it stands.
@@ -98,3 +99,7 @@ class SourceEndedError(CameraError):
 
 class EstimatorError(NightrigError):
     """An estimator cannot start, or failed on a frame."""
+
+
+class TrialError(NightrigError):
+    """A measurement of this machine could not be made; whoever wanted it can go on without."""

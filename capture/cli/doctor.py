@@ -78,6 +78,19 @@ def _print_machine(machine: dict[str, Any]) -> None:
         print(f"{'missing':<16}{', '.join(machine['missing_libraries'])}: {machine['install']}")
 
 
+def _print_codecs(report: Report) -> None:
+    """The whole rig with each codec that was tried."""
+    print(f"\n{'depth codec':<16}{'ns/px':>8}{'smaller':>9}{'cores':>8}{'MB/s':>8}{'hours':>8}   (simulated)")
+    for tried in report.codecs:
+        hours = "-" if tried.hours is None else f"{tried.hours:.1f}"
+        mark = "   <- recorded with" if tried.codec == report.depth_codec else ""
+        print(
+            f"{tried.codec:<16}{tried.ns_per_pixel:>8.1f}{tried.ratio:>8.1f}x{tried.cores:>8.2f}"
+            f"{tried.disk_mb_s:>8.1f}{hours:>8}{mark}"
+        )
+    print(f"{report.depth_codec}: {report.depth_codec_reason}\n")
+
+
 def _print_report(report: Report) -> None:
     print(
         f"\n{'stream':<24}{'size':>10}{'fps':>6}{'raw MB/s':>10}{'disk MB/s':>11}{'USB MB/s':>10}{'cores':>7}"
@@ -93,6 +106,8 @@ def _print_report(report: Report) -> None:
         f"\ndisk    {report.gb_per_hour:.1f} GB/h; {report.disk_free_gb:.0f} GB free{hours};"
         f" {report.disk_folder} takes {report.disk_write_mb_s:.0f} MB/s synced"
     )
+    if report.codecs:
+        _print_codecs(report)
     print(
         f"cpu     {report.cpu_cores:.2f} of {report.cpu_available} cores; depth codec"
         f" {report.depth_ns_per_pixel:.1f} ns a pixel, {report.depth_ratio:.1f} times smaller"

@@ -1,0 +1,42 @@
+"""Why the native kernels are missing, and the one command that brings them. For `nightrig doctor`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from capture import _system
+from codec.depth import has_kernels
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def how_to_get_kernels() -> str:
+    """The way to a native lattice-rans here; "" where it is there."""
+    if has_kernels():
+        return ""
+    if os.environ.get("NIGHTRIG_NO_KERNELS", "") not in ("", "0"):
+        return "unset NIGHTRIG_NO_KERNELS"
+    return _compiler_line() + _install_line()
+
+
+def _compiler_line() -> str:
+    if _has_compiler():
+        return ""
+    if _system.has_apt():
+        return _system.apt_line(("gcc", "libc6-dev", "python3-dev")) + " && "
+    return "install a C compiler and the headers of Python, then "
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+
+
+def _install_line() -> str:
+    """From the checkout we run from; else from wherever it was installed."""
+    pip = f"{shlex.quote(sys.executable)} -m pip install --force-reinstall --no-deps "
+    is_checkout = (_ROOT / "pyproject.toml").is_file()
+    return pip + (f"-e {shlex.quote(str(_ROOT))}" if is_checkout else "nightrig")
