@@ -30,7 +30,7 @@ _PERIODS = 1.5
 _COMPARE_EVERY = 61  # frames; shares no divisor with the loop's length, so that every picture gets its turn
 
 
-def measure(frames_path: Path, work: Path, *, seconds: float) -> Section:
+def measure(frames_path: Path, work: Path, *, seconds: float, codec: str) -> Section:
     """Record, check, and delete the recording."""
     usage = work / "usage"
     usage.mkdir()
@@ -44,6 +44,7 @@ def measure(frames_path: Path, work: Path, *, seconds: float) -> Section:
         queue_mb=QUEUE_MB,
         usage_folder=str(usage),
         root=str(work / "recording"),
+        codec=codec,
     )
     account = record(plan)
     frames = FrameSet.load(frames_path, color=True)
@@ -52,7 +53,7 @@ def measure(frames_path: Path, work: Path, *, seconds: float) -> Section:
     shutil.rmtree(usage)
     timed = doubted([*_loss(account, checked), *_rhythm(periods_ms)], account.others_cores)
     return Section(
-        f"1. {CAMERAS} cameras x (848x480 depth + 640x480 colour JPEG) @{FPS:.0f} for {seconds:.0f} s",
+        f"1. {CAMERAS} cameras x (848x480 depth + 640x480 colour JPEG) @{FPS:.0f} for {seconds:.0f} s, {codec}",
         [*timed, *_memory(account), *_cpu(account, seconds)],
     )
 

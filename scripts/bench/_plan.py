@@ -22,7 +22,7 @@ class Plan:
     have a colour stream beside depth. fps: their rate; 0 hands frames over as fast as the ring takes them.
     frame_limit: where fps is 0, depth frames per camera, after which the source ends. duration_s: when the
     recording is stopped; 0 waits for the sources to end. usage_folder: where each process leaves what it
-    used. root: where the recording goes.
+    used. root: where the recording goes. codec: record.codec of the rig.
     """
 
     frames_path: str
@@ -34,6 +34,7 @@ class Plan:
     queue_mb: float
     usage_folder: str
     root: str
+    codec: str = "lattice-lz4"
 
     def environment(self) -> dict[str, str]:
         """This process's environment with the plan in it, for subprocess."""

@@ -74,6 +74,7 @@ def _rig(plan: Plan) -> Rig:
             "name": "bench",
             "preview": False,
             "queue_mb": plan.queue_mb,
+            "record": {"codec": plan.codec},
             "cameras": [{**camera, "name": f"cam{i}"} for i in range(plan.cameras)],
         }
     )

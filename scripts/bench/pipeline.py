@@ -22,6 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)  # in place of this folder: here, modules are named from the root of the checkout
 
+from capture.config import AUTO  # noqa: E402
+from codec.depth import CODEC_NAMES, DEFAULT_CODEC, get_codec  # noqa: E402
 from scripts.bench import _compare, _four_cameras, _frames, _seek  # noqa: E402
 from scripts.bench._report import Section, as_json, as_text  # noqa: E402
 
@@ -40,6 +42,10 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the four cameras run")
+    lossless = [name for name in CODEC_NAMES if get_codec(name).lossless]
+    parser.add_argument(
+        "--codec", choices=[AUTO, *lossless], default=DEFAULT_CODEC, help="what the four cameras record with"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of the comparison")
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, one round")
     parser.add_argument("--only", choices=PARTS, action="append", help="leave out the other parts")
@@ -65,7 +71,7 @@ def _measure(args: argparse.Namespace, work: Path) -> Iterator[Section]:
     if "cameras" in parts:
         seconds = args.seconds / 10 if args.quick else args.seconds
         say(f"four cameras for {seconds:.0f} s")
-        yield _four_cameras.measure(wide, work, seconds=seconds)
+        yield _four_cameras.measure(wide, work, seconds=seconds, codec=args.codec)
     if "compare" in parts:
         yield from _compare_all(args, wide, work)
     if "seek" in parts:
