@@ -16,8 +16,8 @@ HELP = "store the depth of a recording in fewer bytes, bit for bit the same"
 EPILOG = f"""codecs: {", ".join(CODEC_NAMES)} (a lossy one is refused)
 
 examples:
-  nightrig recompress recordings/20250101T220000Z-demo --codec lattice-lz4
-  nightrig recompress night.nrig --codec lattice-lz4 --jobs 2
+  nightrig recompress recordings/20250101T220000Z-demo --codec max
+  nightrig recompress night.nrig --codec lattice-rans --jobs 2
 
 Works in place, a segment at a time: the new file is written beside the old one, read back from the disk,
 and every frame in it decoded and compared with the old one before it takes the old one's name. Ctrl-C, a

@@ -53,7 +53,7 @@ def measure(frames_path: Path, work: Path, *, seconds: float, codec: str) -> Sec
     shutil.rmtree(usage)
     timed = doubted([*_loss(account, checked), *_rhythm(periods_ms)], account.others_cores)
     return Section(
-        f"1. {CAMERAS} cameras x (848x480 depth + 640x480 colour JPEG) @{FPS:.0f} for {seconds:.0f} s, {codec}",
+        f"1. {CAMERAS} cameras x (848x480 depth + 640x480 JPEG) @{FPS:.0f} for {seconds:.0f} s, {codec}",
         [*timed, *_memory(account), *_cpu(account, seconds)],
     )
 
