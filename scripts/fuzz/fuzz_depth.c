@@ -6,7 +6,7 @@
  * guarded allocations of exactly the sizes promised. What comes out does not matter; that nothing is touched
  * outside does, and that a whole stream still gives its image. Every case follows from SEED and its number.
  *
- * Built and started by scripts/fuzz/run. Another decoder is one more line in TARGETS.
+ * Built and started by scripts/fuzz/run_max. Another decoder is one more line in TARGETS.
  */
 #include <inttypes.h>
 #include <stdio.h>

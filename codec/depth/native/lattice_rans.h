@@ -50,11 +50,16 @@ static inline const uint8_t *nr_map_defaults(const uint8_t *map, int c) {
 
 /* A piece of the workspace, which begins where vectors and cache lines do if the workspace does. */
 enum { NR_ALIGNMENT = 64 };
+#ifdef NR_TAKE /* the fuzzers': each piece has bounds of its own, and all of them must fit into what was promised */
+#define nr_take NR_TAKE
+void *nr_take(uint8_t **workspace, size_t bytes);
+#else
 static inline void *nr_take(uint8_t **workspace, size_t bytes) {
     void *piece = *workspace;
     *workspace += (bytes + NR_ALIGNMENT - 1) / NR_ALIGNMENT * NR_ALIGNMENT;
     return piece;
 }
+#endif
 
 /* A row of the encoder: room for a margin before it, and behind it for a margin and the rest of a vector. */
 enum { NR_ROW_BEGIN = 8 };
