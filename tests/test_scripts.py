@@ -82,7 +82,9 @@ INSTALLER = 'case "$1" in -c) exit 0;; esac; echo "installing $*"; exit 9'
 # ---- scripts/nightrig -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("script", ["scripts/nightrig", "scripts/test", "scripts/check_wheels", ".ci/run"])
+@pytest.mark.parametrize(
+    "script", ["scripts/nightrig", "scripts/test", "scripts/check_wheels", "scripts/check_kernels", ".ci/run"]
+)
 def test_scripts_are_executable(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
 
