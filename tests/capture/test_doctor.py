@@ -200,3 +200,17 @@ def test_cameras_lists_none_without_failing(capsys: pytest.CaptureFixture[str]) 
     assert main(["cameras", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert set(told) == {"realsense", "webcams", "note"}
+
+
+def test_each_codec_that_was_tried_is_shown_and_what_auto_would_take(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "has_kernels", lambda: True)
+    path = _rig(tmp_path, 2, 848, 480, '[record]\ncodec = "auto"\n')
+    assert main(["doctor", str(path), "--root", str(tmp_path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["rig"]
+    assert [tried["codec"] for tried in report["codecs"]] == ["lattice-rans", "lattice-lz4"]
+    assert (report["depth_codec"], report["depth_ratio"]) == ("lattice-rans", 6.0)
+    main(["doctor", str(path), "--root", str(tmp_path)])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "<- recorded with" in line]
+    assert line.startswith("lattice-rans")
