@@ -74,7 +74,7 @@ static void make_tables(NrChance *chance, NrBitWriter *to, const uint8_t *map) {
             case 4: codes[NR_ESCAPE] = NR_MAX_FREQUENCY_CODE; break;
             default: codes[NR_INVALID] = NR_MAX_FREQUENCY_CODE;
         }
-        if (nr_once_in(chance, 2000)) codes[symbol] = NR_MAX_FREQUENCY_CODE + 1;
+        if (nr_once_in(chance, 2000)) codes[symbol] = (uint8_t)(NR_MAX_FREQUENCY_CODE + 1 + nr_below(chance, 158));
         nr_frequencies_write(to, codes, defaults, !memcmp(codes, defaults, NR_SYMBOLS) && !nr_once_in(chance, 9));
     }
 }
