@@ -10,26 +10,21 @@ int nr_case_of(const NrCodec *codec, const uint8_t *data, size_t size, NrCase *f
     return 1;
 }
 
-static void put_case(uint8_t *data, uint32_t height, uint32_t more_width, uint32_t variant) {
+void nr_draw_case(const NrCodec *codec, NrChance *chance, uint8_t *data) {
+    uint32_t kind = nr_once_in(chance, 4000) ? 16 : nr_below(chance, 16), height = 1, more_width;
+    uint32_t variant = nr_below(chance, codec->variants);
+    switch (kind) {
+        case 0: more_width = nr_below(chance, 600); break;
+        case 1: height += nr_below(chance, 64), more_width = nr_below(chance, 3); break;
+        case 2: height += nr_below(chance, 64), more_width = nr_below(chance, 89); break;
+        case 3: height += nr_below(chance, 3), more_width = nr_below(chance, 300); break;
+        case 16: height += 60 + nr_below(chance, 60), more_width = 220 + nr_below(chance, 50); break; /* > 2 lanes */
+        default: height += nr_below(chance, 12), more_width = nr_below(chance, 24);
+    }
     data[0] = (uint8_t)(height - 1);
     data[1] = (uint8_t)more_width;
     data[2] = (uint8_t)(more_width >> 8);
     data[3] = (uint8_t)variant;
-}
-
-void nr_draw_case(const NrCodec *codec, NrChance *chance, uint8_t *data) {
-    uint32_t variant = nr_below(chance, codec->variants);
-    if (nr_once_in(chance, 4000)) { /* large enough for more lanes than two */
-        put_case(data, 60 + nr_below(chance, 60), 220 + nr_below(chance, 50), variant);
-        return;
-    }
-    switch (nr_below(chance, 16)) {
-        case 0: put_case(data, 1, nr_below(chance, 600), variant); break;
-        case 1: put_case(data, 1 + nr_below(chance, 64), nr_below(chance, 3), variant); break;
-        case 2: put_case(data, 1 + nr_below(chance, 64), nr_below(chance, 89), variant); break;
-        case 3: put_case(data, 1 + nr_below(chance, 3), nr_below(chance, 300), variant); break;
-        default: put_case(data, 1 + nr_below(chance, 12), nr_below(chance, 24), variant);
-    }
 }
 
 void nr_draw_image(const uint8_t *bytes, size_t size, uint32_t height, uint32_t width, uint16_t *pixels) {

@@ -16,7 +16,8 @@ size_t nr_draw_map(NrChance *chance, int classes, uint8_t *map) {
         uint32_t least = nr_below(chance, NR_MAX_FREQUENCY_CODE);
         for (int s = 0; s < NR_SYMBOLS; s++)
             table[s] = nr_once_in(chance, 4) ? 0 : (uint8_t)(least + nr_below(chance, NR_MAX_FREQUENCY_CODE + 1 - least));
-        table[nr_below(chance, NR_SYMBOLS)] = (uint8_t)(1 + nr_below(chance, NR_MAX_FREQUENCY_CODE));
+        uint32_t there = nr_below(chance, NR_SYMBOLS); /* one at least */
+        table[there] = (uint8_t)(1 + nr_below(chance, NR_MAX_FREQUENCY_CODE));
     }
     return NR_MAP_DEFAULTS_AT + (size_t)classes * NR_SYMBOLS;
 }

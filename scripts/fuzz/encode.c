@@ -61,7 +61,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (memcmp(back, pixels, pixel_bytes) != 0) nr_fail("a decoder gives other pixels than were encoded");
     }
     NrChance chance = {.state = (uint64_t)length * 2654435761u + data[size - 1]};
-    try_tight_room(codec, &is, pixels, payload, (size_t)length, nr_below(&chance, (uint32_t)length + 1200));
+    uint32_t least = nr_once_in(&chance, 2) && length > 40 ? (uint32_t)length - 40 : 0; /* nearly enough, or anything */
+    uint32_t room = least + nr_below(&chance, least ? 80 : (uint32_t)length + 1200);
+    try_tight_room(codec, &is, pixels, payload, (size_t)length, room);
     free(payload);
     return 0;
 }

@@ -1,8 +1,9 @@
-/* What the fuzz targets share: a codec as they see it, chance, memory with bounds, images and cases.
+/* What the fuzz targets and scripts/check_kernels share: a codec as they see it, chance, memory, images and cases.
  *
  * A target is a codec (one file that says what it is, such as lattice_rans.c) and a question put to it: decode.c
- * throws damaged payloads at its decoders, encode.c images at its encoders. scripts/fuzz/run has the table. A new
- * codec is one more file and two more lines there.
+ * throws damaged payloads at its decoders, encode.c images at its encoders, check.c asks whether all ways to compile
+ * it agree. A new codec is one more file, two more lines in the table of scripts/fuzz/run and one in that of
+ * scripts/check_kernels.
  */
 #ifndef NIGHTRIG_FUZZ_H
 #define NIGHTRIG_FUZZ_H
@@ -29,7 +30,13 @@ static inline uint32_t nr_below(NrChance *chance, uint32_t limit) {
     return (uint32_t)((uint64_t)nr_chance(chance) * limit >> 32);
 }
 
+/* As C leaves open which operand comes first, no expression asks twice where that would tell. */
 static inline int nr_once_in(NrChance *chance, uint32_t times) { return nr_below(chance, times) == 0; }
+
+static inline void nr_flip_bit(NrChance *chance, uint8_t *bytes, uint32_t size) {
+    uint32_t at = nr_below(chance, size);
+    bytes[at] ^= (uint8_t)(1u << nr_below(chance, 8));
+}
 
 /* ---- a codec -------------------------------------------------------------------------------------------- */
 

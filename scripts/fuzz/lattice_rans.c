@@ -58,22 +58,23 @@ static void make_tables(NrChance *chance, NrBitWriter *to, const uint8_t *map) {
     uint32_t kind = nr_below(chance, 6);
     for (int c = 0; c < nr_map_classes(map); c++) {
         const uint8_t *defaults = nr_map_defaults(map, c);
-        uint8_t codes[NR_SYMBOLS];
+        uint8_t codes[NR_SYMBOLS], any = (uint8_t)nr_below(chance, NR_MAX_FREQUENCY_CODE + 1);
+        uint32_t symbol = nr_below(chance, NR_SYMBOLS);
         memcpy(codes, defaults, NR_SYMBOLS);
         switch (nr_once_in(chance, 8) ? nr_below(chance, 6) : kind) {
             case 0: break;
             case 1: /* one symbol is certain: pixels without words */
                 memset(codes, 0, NR_SYMBOLS);
-                codes[nr_once_in(chance, 2) ? nr_below(chance, NR_SYMBOLS) : 0] = (uint8_t)(1 + nr_below(chance, 97));
+                codes[nr_once_in(chance, 2) ? symbol : 0] = any ? any : 1;
                 break;
             case 2:
                 for (int s = 0; s < NR_SYMBOLS; s++) codes[s] = (uint8_t)nr_below(chance, NR_MAX_FREQUENCY_CODE + 1);
                 break;
-            case 3: codes[nr_below(chance, NR_SYMBOLS)] = (uint8_t)nr_below(chance, NR_MAX_FREQUENCY_CODE + 1); break;
+            case 3: codes[symbol] = any; break;
             case 4: codes[NR_ESCAPE] = NR_MAX_FREQUENCY_CODE; break;
             default: codes[NR_INVALID] = NR_MAX_FREQUENCY_CODE;
         }
-        if (nr_once_in(chance, 2000)) codes[nr_below(chance, NR_SYMBOLS)] = NR_MAX_FREQUENCY_CODE + 1;
+        if (nr_once_in(chance, 2000)) codes[symbol] = (uint8_t)(NR_MAX_FREQUENCY_CODE + 1 + nr_below(chance, 158));
         nr_frequencies_write(to, codes, defaults, !memcmp(codes, defaults, NR_SYMBOLS) && !nr_once_in(chance, 9));
     }
 }
@@ -137,7 +138,9 @@ const NrCodec *nr_codec(void) {
         .path = {{"narrow", encode_narrow, decode_narrow}, {"wide", encode_wide, decode_wide}},
         .encoder_bytes = nr_rans_encoder_bytes,
         .decoder_bytes = nr_rans_decoder_bytes,
+#ifdef NR_TAKE
         .takes_pieces = 1,
+#endif
         .least_width = 8,
         .make = make,
         .repair = repair,

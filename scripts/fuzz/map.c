@@ -44,6 +44,6 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
         for (int i = 0; i < IMAGE_BYTES; i++) data[i] = (uint8_t)nr_chance(&chance);
     if (size > IMAGE_BYTES && nr_once_in(&chance, 3)) return size; /* another image for the same map */
     size = IMAGE_BYTES + nr_draw_map(&chance, 1 + (int)nr_below(&chance, NR_MAX_CLASSES), data + IMAGE_BYTES);
-    if (nr_once_in(&chance, 4)) data[IMAGE_BYTES + nr_below(&chance, (uint32_t)size - IMAGE_BYTES)] ^= 1u << nr_below(&chance, 8);
+    if (nr_once_in(&chance, 4)) nr_flip_bit(&chance, data + IMAGE_BYTES, (uint32_t)size - IMAGE_BYTES);
     return size;
 }

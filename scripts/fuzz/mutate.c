@@ -31,7 +31,7 @@ static void flip_bits(NrChance *chance, uint8_t *payload, size_t size) {
     if (!size) return;
     for (uint32_t flips = nr_below(chance, 4); flips; flips--) {
         uint32_t most = nr_once_in(chance, 2) && size > 200 ? 200 : (uint32_t)size;
-        payload[nr_below(chance, most)] ^= (uint8_t)(1u << nr_below(chance, 8));
+        nr_flip_bit(chance, payload, most);
     }
 }
 

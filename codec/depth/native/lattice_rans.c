@@ -1,7 +1,7 @@
 /* lattice-rans: the functions that others call. Chooses the vectors of this processor. */
 #include "lattice_rans.h"
 
-#if defined(__x86_64__) && !defined(NR_PLAIN) && !defined(NR_NARROW)
+#if defined(__x86_64__) && !defined(NR_PLAIN)
 #define HAS_WIDE_VECTORS __builtin_cpu_supports("avx2")
 #define WIDE(name) name##_wide
 #else

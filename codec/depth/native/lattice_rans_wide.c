@@ -1,5 +1,5 @@
 /* lattice-rans with vectors of sixteen, for x86 processors that have AVX2: the same source once more. */
-#if defined(__x86_64__) && !defined(NR_PLAIN) && !defined(NR_NARROW)
+#if defined(__x86_64__) && !defined(NR_PLAIN)
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
 #else
