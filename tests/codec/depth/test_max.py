@@ -138,7 +138,8 @@ def test_kernel_never_writes_past_the_room_it_was_given() -> None:
     image = PICTURES["a camera's"]
     kernels = _native.kernels
     assert kernels is not None
-    workspace = _native.Workspace().address(kernels.max_workspace_bytes(image.shape[1]))
+    memory = _native.Workspace()  # kept: the kernel works in it
+    workspace = memory.address(kernels.max_workspace_bytes(image.shape[1]))
     body = _native.NativeMax(kernels).encode(image)
     assert body is not None
     out = np.empty(len(body) + 64, np.uint8)
