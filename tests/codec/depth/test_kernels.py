@@ -1,0 +1,107 @@
+"""Stored damage is refused by kernel and twin, and the checks of the kernels find what they are for.
+
+The payloads in damaged/ are as nearly right as can be: each breaks the one rule that it is named after.
+Those called sound break none, but ask for much.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from codec.depth import _native, _rans_twin
+from codec.depth._context_model import NEWEST_MAP, context_map
+from codec.depth.lattice_rans import LatticeRansCodec
+from codec.errors import CodecError
+
+ROOT = Path(__file__).resolve().parents[3]
+DAMAGED = sorted((Path(__file__).parent / "damaged").glob("*.bin"))
+CODERS = {"kernel": None, "twin": _rans_twin}
+
+
+@pytest.fixture(params=CODERS)
+def codec(request: pytest.FixtureRequest) -> LatticeRansCodec:
+    coder: _native.NativeRans | ModuleType | None = CODERS[request.param]
+    if coder is None:
+        if _native.kernels is None:
+            pytest.skip("the native kernels are not built: install a C compiler and python3-dev")
+        coder = _native.NativeRans(_native.kernels)
+    codec = LatticeRansCodec(max_pixels=2000)
+    codec._coder = coder
+    return codec
+
+
+@pytest.mark.parametrize("path", DAMAGED, ids=lambda path: path.stem)
+def test_what_breaks_one_rule_is_refused_and_what_breaks_none_is_read(
+    path: Path, codec: LatticeRansCodec
+) -> None:
+    if "-sound-" in path.stem:
+        assert not codec.decode(path.read_bytes()).any()
+        return
+    with pytest.raises(CodecError, match="damaged"):
+        codec.decode(path.read_bytes())
+
+
+def test_damage_is_stored_for_every_rule() -> None:
+    assert len(DAMAGED) == 24
+    assert sum(path.stat().st_size for path in DAMAGED) < 15_000
+
+
+def test_lanes_that_a_payload_claims_cost_the_twin_no_memory() -> None:
+    """Few pixels in a row and many lanes: for each pixel 64 times a lane does nothing."""
+    path = Path(__file__).parent / "damaged" / "lattice-rans-sound-nothing-measured-32-lanes.bin"
+    body = memoryview(path.read_bytes())[12:]
+    peaks = []
+    for height in (100, 400):
+        target = np.empty((height, 8), np.uint16)
+        tracemalloc.start()
+        _rans_twin.decode(body, context_map(NEWEST_MAP), target)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert not target.any()
+    assert peaks[1] < peaks[0] + 100_000
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True)
+
+
+def test_the_kernels_of_this_machine_agree_on_stored_payloads_and_on_chance() -> None:
+    if not shutil.which("gcc"):
+        pytest.skip("no gcc: apt-get install -y gcc")
+    answer = run(ROOT / "scripts" / "check_kernels", "--only", "gcc", "gcc-plain", "--images", "40")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert answer.stdout.count("passed: 3 stored, 40 drawn") == 2
+
+
+@pytest.mark.parametrize("script", ["check_kernels", "fuzz/run", "fuzz/compare_twin"])
+def test_scripts_explain_themselves_and_refuse_what_they_do_not_know(script: str) -> None:
+    assert os.access(ROOT / "scripts" / script, os.X_OK)
+    assert "usage" in run(ROOT / "scripts" / script, "--help").stdout
+    wrong = ["--only", "vax"] if script == "check_kernels" else ["--cases", "none"]
+    assert run(ROOT / "scripts" / script, *wrong).returncode == 2
+
+
+def test_a_kernel_that_writes_out_of_bounds_is_found_by_the_fuzzer(tmp_path: Path) -> None:
+    if not shutil.which("clang") or not list(Path("/usr/lib").glob("llvm-*/lib/clang/*/lib/linux/*fuzzer*")):
+        pytest.skip("no clang with libFuzzer: apt-get install -y clang libclang-rt-14-dev")
+    for folder in ("scripts/fuzz", "codec/depth/native", "codec/depth/maps", "tests/codec/depth"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    source = tmp_path / "codec" / "depth" / "native" / "lattice_rans_decode.c"
+    good = source.read_text()
+    spoilt = good.replace("in_lane > limit - used", "in_lane > limit")
+    assert spoilt != good
+    source.write_text(spoilt)
+    answer = run(
+        tmp_path / "scripts" / "fuzz" / "run", "lattice-rans-decode", "--cases", "50000", "--seed", "1"
+    )
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    assert "FINDING: ERROR: AddressSanitizer: heap-buffer-overflow" in answer.stdout
