@@ -363,9 +363,9 @@ static void fit_weights(Workspace *work, const uint16_t *pixels, uint32_t height
         for (uint32_t x = 0; x < width; x++) {
             const int32_t rank = work->rank_of[pixels[(size_t)y * width + x]];
             if (rank) {
-                put_valid(&work->rows, x, rank);
+                put_valid(&work->rows, (ptrdiff_t)x, rank);
             } else {
-                put_invalid(&work->rows, x);
+                put_invalid(&work->rows, (ptrdiff_t)x);
             }
         }
         row_end(&work->rows, y);
@@ -392,7 +392,7 @@ ptrdiff_t nr_max_encode(const uint16_t *pixels, uint32_t height, uint32_t width,
         row_begin(&work->rows);
         predict_from_above(&work->rows, work->weights, work->from_above);
         for (uint32_t x = 0; x < width; x++) {
-            code_pixel(work, x, work->rank_of[pixels[(size_t)y * width + x]], NULL);
+            code_pixel(work, (ptrdiff_t)x, work->rank_of[pixels[(size_t)y * width + x]], NULL);
         }
         row_end(&work->rows, y);
         if (ran_over(&work->coder)) return NR_TOO_LARGE;
@@ -421,7 +421,7 @@ int nr_max_decode(const uint8_t *data, size_t data_bytes, uint32_t height, uint3
         row_begin(&work->rows);
         predict_from_above(&work->rows, work->weights, work->from_above);
         for (uint32_t x = 0; x < width; x++) {
-            if (code_pixel(work, x, 0, &pixels[(size_t)y * width + x]) != 0) return NR_DAMAGED;
+            if (code_pixel(work, (ptrdiff_t)x, 0, &pixels[(size_t)y * width + x]) != 0) return NR_DAMAGED;
         }
         row_end(&work->rows, y);
         if (ran_over(&work->coder)) return NR_DAMAGED;
