@@ -1,18 +1,21 @@
 """Part 1: four cameras with depth and colour through the real service, for a minute.
 
 Nothing may be dropped, memory has a budget, and frames must reach us in their rhythm. What was written is
-read back: every frame must be there, its payload must be what went in.
+read back: every frame must be there, its payload must be what went in, and depth must have the codec that the
+table names: the writer's effort ladder may have left it, and then the figures are another codec's.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from capture import session
+from capture.config import AUTO
 from codec.depth import codec_by_id
 from codec.records.layout import CODEC_JPEG
 from codec.records.reader import RecordFile
@@ -31,7 +34,7 @@ _COMPARE_EVERY = 61  # frames; shares no divisor with the loop's length, so that
 
 
 def measure(frames_path: Path, work: Path, *, seconds: float, codec: str) -> Section:
-    """Record, check, and delete the recording."""
+    """Record with that depth codec, check, and delete the recording."""
     usage = work / "usage"
     usage.mkdir()
     plan = Plan(
@@ -49,11 +52,15 @@ def measure(frames_path: Path, work: Path, *, seconds: float, codec: str) -> Sec
     account = record(plan)
     frames = FrameSet.load(frames_path, color=True)
     periods_ms, checked = _read_back(account, frames)
+    codecs = _depth_codecs(account)
     shutil.rmtree(plan.root)
     shutil.rmtree(usage)
-    timed = doubted([*_loss(account, checked), *_rhythm(periods_ms)], account.others_cores)
+    timed = doubted(
+        [*_loss(account, checked), _kept_codec(codec, codecs), *_rhythm(periods_ms)], account.others_cores
+    )
+    streams = "848x480 depth + 640x480 colour JPEG"
     return Section(
-        f"1. {CAMERAS} cameras x (848x480 depth + 640x480 JPEG) @{FPS:.0f} for {seconds:.0f} s, {codec}",
+        f"1. {CAMERAS} cameras x ({streams}) @{FPS:.0f} for {seconds:.0f} s, {codec}",
         [*timed, *_memory(account), *_cpu(account, seconds)],
     )
 
@@ -68,6 +75,32 @@ def _loss(account: Account, checked: int) -> list[Row]:
         at_most("dropped", account.total("dropped"), "frames", 0),
         at_most("lost before us (source not read in time)", account.total("lost_at_camera"), "frames", 0),
     ]
+
+
+def _depth_codecs(account: Account) -> Counter[str]:
+    """Which codec each depth frame on disk has."""
+    found: Counter[str] = Counter()
+    for camera in range(CAMERAS):
+        for path in session.list_segments(account.session / f"cam{camera}"):
+            with RecordFile(path) as file:
+                ids, counts = np.unique(file.entries["codec"][file.frames(0)], return_counts=True)
+                for codec, count in zip(ids.tolist(), counts.tolist(), strict=True):
+                    found[codec_by_id(codec).name] += count
+    return found
+
+
+def _kept_codec(asked: str, codecs: Counter[str]) -> Row:
+    """Missed where the ladder left the codec: CPU and bytes below are then not those of the one named.
+
+    `auto` names none, so that it cannot be missed.
+    """
+    depth = codecs.total()
+    note = ", ".join(f"{name} {count:,}" for name, count in codecs.most_common())
+    if asked == AUTO:
+        return Row("depth, by what auto took", depth, "frames", note=note)
+    return Row(
+        f"depth in {asked}", codecs[asked], "frames", f"= {depth:,}", codecs[asked] == depth, note=note
+    )
 
 
 def _rhythm(periods_ms: dict[str, npt.NDArray[np.float64]]) -> list[Row]:

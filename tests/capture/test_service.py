@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ import pytest
 
 from capture.spawn import Child
 from codec import DepthReader
+from codec.depth import codec_by_id, has_kernels
 from codec.records import RecordFile
 from tests.capture.rigs import (
     event_kinds,
@@ -382,6 +384,59 @@ def _blocked(disk: Path) -> str:
     """The full disk may have no room for the event that says so."""
     used = os.statvfs(disk)
     return "cannot" if used.f_bavail == 0 else ""
+
+
+def _codecs_on_disk(session: Path) -> set[str]:
+    """Of all depth frames."""
+    found = set()
+    for path in session.glob("cam*/*.nrig"):
+        with RecordFile(path) as file:
+            found |= {codec_by_id(int(file.entries["codec"][i])).name for i in file.frames(0)}
+    return found
+
+
+def test_codec_that_auto_took_is_written_and_stands_beside_what_was_asked_for(tmp_path: Path) -> None:
+    head = '[record]\nreserve_mb = 1\ncodec = "auto"\n'
+    code, _, err = record(small_rig(tmp_path, head=head), tmp_path / "out", "--duration", "1")
+    assert code == 0, err
+    taken = "lattice-rans" if has_kernels() else "lattice-lz4"
+    assert f"depth codec {taken}: " in err
+    folder = next((tmp_path / "out").iterdir())
+    told = json.loads((folder / "session.json").read_text())
+    assert told["config"]["record"]["codec"] == "auto"
+    assert (told["depth_codec"]["asked"], told["depth_codec"]["codec"]) == ("auto", taken)
+    event = next(event for event in events(tmp_path / "out") if event["event"] == "codec")
+    assert (event["codec"], event["reason"]) == (taken, told["depth_codec"]["reason"])
+    assert event["trials"][0]["ns_per_pixel"] > 0
+    assert _codecs_on_disk(folder) == {taken}
+
+
+@pytest.fixture
+def two_cores() -> Iterator[None]:
+    """For what is started meanwhile: a large machine might keep pace with what two cores cannot."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:2])
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def test_codec_that_does_not_keep_pace_gives_way_and_nothing_is_dropped(
+    two_cores: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTRIG_NO_KERNELS", "1")
+    rig = small_rig(
+        tmp_path, cameras=4, size=(848, 480), head='[record]\nreserve_mb = 1\ncodec = "lattice-rans"\n'
+    )
+    code, account, err = record(rig, tmp_path / "out", "--duration", "1")
+    assert code == 0, err
+    assert "record.codec = 'lattice-rans' gives way to lattice-lz4: lattice-rans is not native here" in err
+    assert all(stream["dropped"] == 0 for stream in account["streams"].values())
+    folder = next((tmp_path / "out").iterdir())
+    told = json.loads((folder / "session.json").read_text())
+    assert told["config"]["record"]["codec"] == "lattice-rans"
+    assert told["depth_codec"]["gives_way"] is True
+    assert any("gives way" in problem for problem in told["problems"])
+    assert _codecs_on_disk(folder) == {"lattice-lz4"}
 
 
 def test_estimator_whose_camera_is_absent_waits_for_it_without_a_traceback(tmp_path: Path) -> None:
