@@ -7,6 +7,7 @@
     │   ├── NotOurFileError     the file is something else, or a newer version
     │   ├── DamagedError        one of our files, but broken at a named offset
     │   └── CodecError          a payload cannot be encoded or decoded
+    │       └── MeshValueError  the same, and a ValueError and TypeError as bodycompress raises them
     ├── StorageError            the disk refused a write, a sync or a rename
     │   ├── DiskFullError       there is no room left
     │   └── FileBusyError       another program is writing it
@@ -59,6 +60,10 @@ class DamagedError(FormatError):
 
 class CodecError(FormatError):
     """A payload cannot be encoded or decoded."""
+
+
+class MeshValueError(CodecError, ValueError, TypeError):
+    """A frame or setting that codec.mesh.BodyCompressor refuses; programs for bodycompress catch it too."""
 
 
 class StorageError(NightrigError):

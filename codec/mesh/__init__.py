@@ -1,12 +1,24 @@
 """Meshes of people on disk: files that bodycompress opens, and single meshes for other programs.
 
-`MeshWriter` and `MeshReader` own a file each; `write_obj` and `write_ply` export one mesh.
+`MeshWriter` and `MeshReader` own a file each; `BodyCompressor` and `BodyDecompressor` are the same under
+the names and arguments of bodycompress; `Camera` is what a frame's `camera` stands for; `write_obj` and
+`write_ply` export one mesh.
 """
 
 from __future__ import annotations
 
 from codec.mesh.bodycompress_reader import MeshReader
 from codec.mesh.bodycompress_writer import MeshWriter
+from codec.mesh.camera import Camera
+from codec.mesh.drop_in import BodyCompressor, BodyDecompressor
 from codec.mesh.export import write_obj, write_ply
 
-__all__ = ["MeshReader", "MeshWriter", "write_obj", "write_ply"]
+__all__ = [
+    "BodyCompressor",
+    "BodyDecompressor",
+    "Camera",
+    "MeshReader",
+    "MeshWriter",
+    "write_obj",
+    "write_ply",
+]

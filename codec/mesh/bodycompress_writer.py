@@ -1,53 +1,64 @@
-"""Writes mesh files (.xz) that stock bodycompress 0.3 opens, while they grow and after a crash.
+"""Writes mesh files that stock bodycompress 0.3 opens, while they grow and after a crash.
 
 What it promises: the file is valid from its first byte; what has been appended for `segment_s` is
-compressed, written as one whole and synced, so a killed process loses at most that plus what its thread
+compressed, written as one whole and synced, so a killed process loses at most that plus what its threads
 had in hand; an exception, in the `with` block or on the disk, never takes back what is written; an
 existing file is never touched.
 
 What it does not: hold several files, or go on after the disk has refused (open another file then).
-Compression runs in a thread of its own (liblzma releases the GIL); append() waits only when that is
-more than two segments behind.
+Compression runs in threads of its own (liblzma releases the GIL); append() waits only when they are as many
+segments behind as there are threads, and one more.
 """
 
 from __future__ import annotations
 
-import lzma
 import math
 import os
-import threading
 import time
-from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from codec.durable import AppendFile
-from codec.errors import CodecError, NightrigError
-from codec.mesh.bodycompress_format import HEADER_SLOT_BYTES, Header, encode_frame, header_slot
+from codec.errors import CodecError, FormatError
+from codec.mesh.bodycompress_format import (
+    SECTOR_BYTES,
+    SEEK_ENTRIES,
+    Header,
+    SeekPoint,
+    header_slot,
+    usable_fps,
+)
+from codec.mesh.bodycompress_frames import encode_frame
+from codec.mesh.live_preset import LADDER, WIDE_FROM_PRESET, LivePreset
 from codec.mesh.msgpack_arrays import pack
+from codec.mesh.segment_compression import DEFAULT_LEVELS, segment_compression
+from codec.mesh.segment_pool import Segment, SegmentPool
+from codec.mesh.vertex_order import vertex_order as parse_vertex_order
 
 # A segment is closed early at this size, which bounds memory where frames come faster than real time.
-# Presets 0 and 1 look back no more than 1 MiB, so that this costs no compression.
-_SEGMENT_BYTES = 8 << 20
-_SEALED_MAX = 2
-
-
-@dataclass(slots=True)
-class _Segment:
-    frames: list[bytes] = field(default_factory=list)
-    size: int = 0
-    opened_s: float = 0.0
+# Beyond it, more to look back on saves next to nothing.
+_SEGMENT_BYTES = 16 << 20
+# Of the first segment, for the first guess at what a preset costs.
+_SAMPLE_BYTES = 256 << 10
+THREADS_MAX = 8
 
 
 class MeshWriter:
     """One mesh file being written.
 
-    `quantization_mm`: coordinates come back within half of it. `preset`: of xz; 1 is for live use, 5 is
-    what bodycompress has by default (ten times the CPU). `segment_s`: the most that a crash may cost.
+    `quantization_mm`: coordinates come back within half of it. `compression`: "xz", or "zstd" (with the
+    extra of that name): cheaper, larger, and one damaged byte costs all that follows it.
+    `preset`: of xz 0 to 9, 1 where none is given, 5 is what bodycompress has by default (ten times the
+    CPU); of zstd 1 to 22, 3 where none is given. "auto" (xz only) is for live use: it begins with what
+    a short measurement of the first segment allows and keeps compression within `cpu_budget`, a share
+    of one core, by going down when it costs more or falls behind and up when there is room.
+    `segment_s`: the most that a crash may cost. `threads`: the most that compress at a time (zstd: one).
+    `vertex_order`: None, "auto", "smpl", "smplx" or a permutation; None is what bodycompress 0.2 reads
+    too, and "auto" makes files of SMPL and SMPL-X meshes a fifth smaller.
+    `fps`: stands in the header, for readers that ask for a frame by time.
 
     A person with a coordinate that is not finite is left out of the frame, so that the others are kept:
     `rejected_people` counts them, and the frame lists their places under the same name.
@@ -61,42 +72,70 @@ class MeshWriter:
         *,
         metadata: object = None,
         quantization_mm: float = 0.5,
-        preset: int = 1,
+        preset: int | Literal["auto"] | None = None,
         segment_s: float = 1.0,
+        compression: str = "xz",
+        vertex_order: object = None,
+        threads: int = 2,
+        cpu_budget: float = 0.5,
+        fps: float | None = None,
     ) -> None:
         """Create the file. Raises StorageError where it exists, CodecError for metadata or settings."""
-        if not 0.001 <= quantization_mm <= 1000.0:
-            raise CodecError(f"quantization_mm must be from 0.001 to 1000, got {quantization_mm}")
-        if not (0 <= preset <= 9 and segment_s > 0.0 and math.isfinite(segment_s)):
-            raise CodecError(f"preset must be 0 to 9 and segment_s positive, got {preset} and {segment_s}")
+        if not 0.0 < quantization_mm < math.inf:
+            raise CodecError(f"quantization_mm must be a positive number, got {quantization_mm}")
+        if not 0.0 < segment_s < math.inf:
+            raise CodecError(f"segment_s must be a positive number, got {segment_s}")
+        if not 1 <= threads <= THREADS_MAX:
+            raise CodecError(f"threads must be 1 to {THREADS_MAX}, got {threads}")
+        if fps is not None and usable_fps(fps) is None:
+            raise CodecError(f"fps must be a positive number, got {fps}")
+        self._auto = _live_preset(preset, compression, cpu_budget)
+        if preset is None:
+            preset = DEFAULT_LEVELS.get(compression, 0)
+        self._preset: int = LADDER[0] if preset == "auto" else preset
+        self._compression = segment_compression(compression, self._preset)
+        self._is_xz = compression == "xz"
+        try:
+            self._order = parse_vertex_order(vertex_order)
+        except FormatError as error:
+            raise CodecError(str(error)) from error
         self.path = Path(path)
         self.frames_total = 0
         self.frames_written = 0
         self.rejected_people = 0
-        self._quantization_mm = quantization_mm
-        self._preset = preset
+        self._quantization_mm = float(quantization_mm)
         self._segment_s = segment_s
-        packed_metadata = lzma.compress(pack(metadata, what="the metadata"), preset=preset)
-        self._data_start = HEADER_SLOT_BYTES + len(packed_metadata)
+        self._fps = usable_fps(fps)
+        self._seek: list[SeekPoint] = []
+        self._seek_stride = 1
+        self._segments_written = 0
+        self._create(metadata)
+        self._open = Segment()
+        self._closed = False
+        self._failure_told = False
+        self._pool = SegmentPool(
+            threads=1 if self._compression.in_order else threads,
+            name=f"mesh {self.path.name}",
+            compress=self._compress,
+            write=self._write,
+            due_s=self._due_in_s,
+            tick=self._seal,
+        )
+
+    def _create(self, metadata: object) -> None:
+        packed = self._compression.whole(pack(metadata, what="the metadata"), self._preset_now)
+        # Without frames it is a stream that says so, or the stock reader would not open it.
+        beginning = self._compression.segment(b"", self._preset_now)
+        self._slot_bytes = len(self._slot_with(0, data_start=0, data_end=0))
+        self._data_start = self._slot_bytes + len(packed)
+        size = self._data_start + len(beginning)
         self._file = AppendFile(self.path)
         try:
-            # The empty stream at the end makes a file without frames readable for the stock reader.
-            empty = lzma.compress(b"")
-            size = self._data_start + len(empty)
-            self._file.append(self._header_slot(0, data_end=size), packed_metadata, empty)
+            self._file.append(self._slot_with(0, self._data_start, data_end=size), packed, beginning)
             self._file.sync()
         except BaseException:
-            self._file.close()
-            self.path.unlink(missing_ok=True)
+            self._file.discard()
             raise
-        self._open = _Segment()
-        self._sealed: deque[_Segment] = deque()
-        self._changed = threading.Condition()
-        self._closing = False
-        self._failure: NightrigError | None = None
-        self._failure_told = False
-        self._thread = threading.Thread(target=self._work, name=f"mesh {self.path.name}", daemon=True)
-        self._thread.start()
 
     @property
     def size_bytes(self) -> int:
@@ -105,46 +144,66 @@ class MeshWriter:
 
     @property
     def is_behind(self) -> bool:
-        """True while append() may have to wait for the compressing thread."""
-        return len(self._sealed) >= _SEALED_MAX
+        """True while append() may have to wait for the compressing threads."""
+        return self._pool.is_full
+
+    @property
+    def preset(self) -> int:
+        """What the next segment is compressed with; it changes with "auto" alone."""
+        return self._preset_now
 
     def append(
         self,
-        vertices: npt.NDArray[np.floating],
-        joints: npt.NDArray[np.floating] | None = None,
+        vertices: npt.NDArray[np.number] | None = None,
+        joints: npt.NDArray[np.number] | None = None,
         **entries: object,
     ) -> None:
         """Add one frame: vertices (people, points, 3) and joints (people, joints, 3) in millimetres.
 
-        `entries` are stored with it: numbers, text, arrays, and lists and dicts of them;
-        `vertex_uncertainties` and `joint_uncertainties` (people, points), in metres, are quantised. The
-        arrays are free again when this returns. Raises CodecError for a frame that cannot be stored
-        (the file stays good), and what the disk refused since the last call.
+        Whole numbers will do, and any other leading axes, as long as all arrays have the same: one
+        person (points, 3), several moments (times, people, points, 3). `entries` are stored with it:
+        numbers, text, arrays, and lists and dicts of them; `vertex_uncertainties` and
+        `joint_uncertainties` (people, points), in metres, are quantised; `camera` is a dict as
+        bodycompress has it, a codec.mesh.Camera or one of deltacamera's. The arrays are free again when
+        this returns. Raises CodecError for a frame that cannot be stored (the file stays good), and what
+        the disk refused since the last call.
         """
-        frame: dict[str, object] = {"vertices": vertices, **entries}
+        frame = dict(entries)
         if joints is not None:
-            frame["joints"] = joints
-        packed, rejected = encode_frame(frame, quantization_mm=self._quantization_mm)
-        with self._changed:
+            frame = {"joints": joints, **frame}
+        if vertices is not None:
+            frame = {"vertices": vertices, **frame}
+        narrow = not self._is_xz or self._preset_now < WIDE_FROM_PRESET
+        try:
+            packed, rejected = encode_frame(
+                frame, quantization_mm=self._quantization_mm, order=self._order, narrow=narrow
+            )
+        except CodecError as error:
+            raise CodecError(f"{self.path}: frame {self.frames_total}: {error}") from error
+        with self._pool.changed:
             self._refuse_if_ended()
             if not self._open.frames:
                 self._open.opened_s = time.monotonic()
             self._open.frames.append(packed)
+            self._open.count += 1
             self._open.size += len(packed)
+            self._open.numbers += len(packed) // (2 if narrow else 4)
             self.frames_total += 1
             self.rejected_people += rejected
-            if self._open.size >= _SEGMENT_BYTES or self._due_in_s() <= 0.0:
-                self._changed.wait_for(lambda: len(self._sealed) < _SEALED_MAX or self._failure is not None)
+            due_in_s = self._due_in_s()
+            if self._open.size >= _SEGMENT_BYTES or (due_in_s is not None and due_in_s <= 0.0):
+                self._pool.wait_for_room()
                 self._tell_failure()
                 self._seal()
-            # Wakes the thread, which closes the segment when its time has come and no frame follows.
-            self._changed.notify_all()
+            # Wakes a thread, which closes the segment when its time has come and no frame follows.
+            self._pool.changed.notify_all()
 
     def flush(self) -> None:
         """Close the open segment and wait until everything appended is on the disk."""
-        with self._changed:
+        with self._pool.changed:
             self._refuse_if_ended()
-            self._drain()
+            self._seal()
+            self._pool.drain()
             self._tell_failure()
 
     def close(self) -> None:
@@ -152,18 +211,17 @@ class MeshWriter:
 
         Raises what the disk refused, unless append() or flush() has told it already.
         """
-        with self._changed:
-            if self._closing:
+        with self._pool.changed:
+            if self._closed:
                 return
-            self._drain()
-            self._closing = True
-            self._changed.notify_all()
-        self._thread.join()
+            self._closed = True
+            self._seal()
+            self._pool.drain()
+        self._pool.close()
         try:
-            if self._failure is None:
-                slot = self._header_slot(self.frames_written, data_end=self._file.size, closed=True)
-                self._file.write_at(0, slot)
-                self._file.sync()
+            if self._pool.failure is None:
+                self._file.append(self._compression.end())
+                self._write_header(self.frames_written, closed=True)
         finally:
             self._file.close()
         if not self._failure_told:
@@ -172,81 +230,106 @@ class MeshWriter:
     def __enter__(self) -> MeshWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _refuse_if_ended(self) -> None:
-        if self._closing:
+        if self._closed:
             raise CodecError(f"{self.path} is closed and takes no more frames")
         self._tell_failure()
 
     def _tell_failure(self) -> None:
-        if self._failure is not None:
+        if self._pool.failure is not None:
             self._failure_told = True
-            raise self._failure
+            raise self._pool.failure
 
-    def _due_in_s(self) -> float:
+    def _due_in_s(self) -> float | None:
+        if not self._open.frames:
+            return None
         return self._open.opened_s + self._segment_s - time.monotonic()
 
     def _seal(self) -> None:
         if self._open.frames:
-            self._sealed.append(self._open)
-            self._open = _Segment()
+            segment, self._open = self._open, Segment()
+            self._pool.put(segment)
 
-    def _drain(self) -> None:
-        self._seal()
-        self._changed.notify_all()
-        self._changed.wait_for(lambda: not self._sealed or self._failure is not None)
+    # ---- in the threads of the pool ----------------------------------------------------------------
 
-    def _work(self) -> None:
-        """The thread: writes one sealed segment after the other, until closed or refused by the disk."""
-        while (segment := self._next_segment()) is not None:
-            failure: NightrigError | None = None
-            try:
-                self._write(segment)
-            except NightrigError as error:
-                failure = error
-            except Exception as error:
-                failure = CodecError(f"cannot compress frames for {self.path}: {error}")
-                failure.__cause__ = error
-            with self._changed:
-                self._sealed.popleft()
-                self._failure = failure
-                self._changed.notify_all()
-            if failure is not None:
-                return
+    @property
+    def _preset_now(self) -> int:
+        return self._preset if self._auto is None else self._auto.preset
 
-    def _next_segment(self) -> _Segment | None:
-        with self._changed:
-            while not self._sealed:
-                if self._closing:
-                    return None
-                if not self._open.frames:
-                    self._changed.wait()
-                elif (due_in_s := self._due_in_s()) > 0.0:
-                    self._changed.wait(due_in_s)
-                else:
-                    self._seal()
-            return self._sealed[0]
+    def _compress(self, segment: Segment) -> bytes:
+        data = b"".join(segment.frames)
+        if self._auto is None:
+            return self._compression.segment(data, self._preset)
+        if not self._segments_written:
+            sample = data[:_SAMPLE_BYTES]
+            begun_s = time.thread_time()
+            self._compression.segment(sample, LADDER[0])
+            cpu_s = (time.thread_time() - begun_s) * len(data) / len(sample)
+            with self._pool.changed:
+                self._auto.measure_first(numbers=segment.numbers, cpu_s=cpu_s, lasted_s=segment.lasted_s)
+        preset = self._auto.preset
+        begun_s = time.thread_time()
+        packed = self._compression.segment(data, preset)
+        cpu_s = time.thread_time() - begun_s
+        with self._pool.changed:
+            self._auto.measure(
+                preset,
+                numbers=segment.numbers,
+                cpu_s=cpu_s,
+                lasted_s=segment.lasted_s,
+                behind=self._pool.waiting > 0,
+            )
+        return packed
 
-    def _write(self, segment: _Segment) -> None:
-        packed = lzma.compress(b"".join(segment.frames), preset=self._preset)
-        self._file.append(packed)
-        written = self.frames_written + len(segment.frames)
+    def _write(self, segment: Segment) -> None:
+        assert segment.packed is not None
+        offset = self._file.append(segment.packed)
+        self._note_place(SeekPoint(self.frames_written, offset))
+        written = self.frames_written + segment.count
         # After the data, so that a crash in between leaves a header that promises too little.
-        self._file.write_at(0, self._header_slot(written, data_end=self._file.size))
-        self._file.sync()
+        self._write_header(written)
         self.frames_written = written
 
-    def _header_slot(self, length: int, *, data_end: int, closed: bool = False) -> bytes:
+    def _note_place(self, point: SeekPoint) -> None:
+        """Every n-th segment, with n doubled whenever the header has no more room."""
+        if self._segments_written % self._seek_stride == 0:
+            if len(self._seek) == SEEK_ENTRIES:
+                self._seek = self._seek[::2]
+                self._seek_stride *= 2
+            if self._segments_written % self._seek_stride == 0:
+                self._seek.append(point)
+        self._segments_written += 1
+
+    def _write_header(self, length: int, *, closed: bool = False) -> None:
+        slot = self._slot_with(length, self._data_start, data_end=self._file.size, closed=closed)
+        start = len(slot) - SECTOR_BYTES
+        self._file.write_at(start, slot[start:])
+        self._file.sync()
+
+    def _slot_with(self, length: int, data_start: int, *, data_end: int, closed: bool = False) -> bytes:
         return header_slot(
             Header(
                 length=length,
-                metadata_start=HEADER_SLOT_BYTES,
-                data_start=self._data_start,
+                metadata_start=self._slot_bytes if data_start else 0,
+                data_start=data_start,
                 data_end=data_end,
                 closed=closed,
+                compression="xz" if self._is_xz else "zstd",
+                order=self._order,
+                fps=self._fps,
+                seek=tuple(self._seek),
             )
         )
+
+
+def _live_preset(preset: object, compression: str, cpu_budget: float) -> LivePreset | None:
+    if preset != "auto":
+        return None
+    if compression != "xz":
+        raise CodecError('preset="auto" is for xz; zstd has presets 1 to 22')
+    if not 0.0 < cpu_budget < math.inf:
+        raise CodecError(f"cpu_budget must be a positive share of a core, got {cpu_budget}")
+    return LivePreset(cpu_budget)

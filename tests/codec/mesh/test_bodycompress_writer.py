@@ -110,7 +110,7 @@ def test_a_segment_is_closed_when_its_time_has_come_even_if_nobody_comes_into_vi
 def test_segments_stay_small_when_frames_come_faster_than_real_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codec.mesh.bodycompress_writer._SEGMENT_BYTES", 20_000)
+    monkeypatch.setattr("codec.mesh.bodycompress_writer._SEGMENT_BYTES", 10_000)
     vertices = moving_bodies(100)
     with MeshWriter(tmp_path / "mesh.xz", segment_s=3600) as writer:
         for v in vertices:
@@ -175,8 +175,14 @@ def test_a_frame_that_is_wrong_raises_and_the_file_stays_good(tmp_path: Path) ->
     good = moving_bodies(1, people=2)[0]
     with MeshWriter(tmp_path / "mesh.xz") as writer:
         writer.append(good)
-        with pytest.raises(CodecError, match=r"vertices must be numbers \(people, points, 3\)"):
-            writer.append(good[0])
+        with pytest.raises(
+            CodecError, match=r"mesh\.xz: frame 1: vertices must be numbers \(\.\.\., points, 3\)"
+        ):
+            writer.append(good[..., :2])
+        with pytest.raises(CodecError, match="joints must be numbers"):
+            writer.append(good, joints=np.zeros(3))
+        with pytest.raises(CodecError, match="joints is no array"):
+            writer.append(good, joints=[[1.0], [2.0, 3.0]])  # type: ignore[arg-type]
         with pytest.raises(CodecError, match="vertices must be numbers"):
             writer.append(good.astype(object))
         with pytest.raises(CodecError, match="not of the same people"):

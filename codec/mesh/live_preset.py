@@ -1,0 +1,83 @@
+"""Which xz preset a live writer can afford, by the CPU time that compressing really takes.
+
+Owns no thread and no clock: it is told what segments cost and says what the next ones should have.
+"""
+
+from __future__ import annotations
+
+LADDER = (0, 1, 4, 5)
+
+# From this preset on, 32-bit differences give smaller files than 16-bit ones; below, the narrow ones do,
+# and at half the cost.
+WIDE_FROM_PRESET = 5
+
+# What a preset costs against the cheapest, for meshes stored as they are with it; a guess until it has been
+# measured. 2 and 3 cost two to four times as much as 1 and save a twentieth.
+_COST = {0: 1.0, 1: 1.4, 4: 8.0, 5: 20.0}
+# Up only with room to spare, and not at once: going up and down again costs more than waiting.
+_UP_SHARE = 0.75
+_CALM_SEGMENTS = 3
+# Segments shorter than this (a flush) say little about how much there is in a second.
+_SHORT_S = 0.25
+
+
+class LivePreset:
+    """Keeps compression within `budget`, a share of one core, by walking a ladder of presets.
+
+    Begins at the cheapest; the first measurement picks the highest that fits. Later it goes down at
+    once when a segment took more than its budget or the writer is behind, and up one step when three
+    segments in a row left room for it.
+    """
+
+    def __init__(self, budget: float) -> None:
+        self._budget = budget
+        self._step = 0
+        self._calm = 0
+        self._begun = False
+        self._measured: dict[int, float] = {}  # preset -> CPU seconds for a stored number
+
+    @property
+    def preset(self) -> int:
+        """What the next segment should be compressed with."""
+        return LADDER[self._step]
+
+    def measure_first(self, *, numbers: int, cpu_s: float, lasted_s: float) -> None:
+        """A sample at the cheapest preset: `numbers` numbers for each `lasted_s` of recording."""
+        if not self._begun and numbers:
+            self._begun = True
+            self._measured[LADDER[0]] = cpu_s / numbers
+            fitting = [
+                step
+                for step, preset in enumerate(LADDER)
+                if self._expected_s(preset) * numbers <= _UP_SHARE * self._budget * lasted_s
+            ]
+            self._step = max(fitting, default=0)
+
+    def measure(self, preset: int, *, numbers: int, cpu_s: float, lasted_s: float, behind: bool) -> None:
+        """A whole segment, of `lasted_s` of recording, has been compressed with `preset`.
+
+        `behind`: others were waiting for it.
+        """
+        if not numbers or lasted_s < _SHORT_S:
+            return
+        cost = cpu_s / numbers
+        before = self._measured.get(preset)
+        self._measured[preset] = cost if before is None else 0.5 * (before + cost)
+        step = LADDER.index(preset)
+        if behind or cpu_s > self._budget * lasted_s:
+            self._calm = 0
+            self._step = min(self._step, max(step - 1, 0))
+            return
+        higher = LADDER[min(step + 1, len(LADDER) - 1)]
+        roomy = self._expected_s(higher) * numbers <= _UP_SHARE * self._budget * lasted_s
+        self._calm = self._calm + 1 if roomy and step == self._step else 0
+        if self._calm >= _CALM_SEGMENTS:
+            self._calm = 0
+            self._step = min(step + 1, len(LADDER) - 1)
+
+    def _expected_s(self, preset: int) -> float:
+        """CPU seconds for a number: as measured, or by the nearest preset that has been."""
+        if preset in self._measured:
+            return self._measured[preset]
+        nearest = min(self._measured, key=lambda known: abs(LADDER.index(known) - LADDER.index(preset)))
+        return self._measured[nearest] * _COST[preset] / _COST[nearest]

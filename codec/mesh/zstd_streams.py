@@ -1,0 +1,73 @@
+"""One zstd frame out of a file that may be damaged, through the optional package zstandard.
+
+Memory is bounded whatever the file holds. The content is given out as it is decompressed: the stock writer
+makes one frame of a whole night, without a checksum, so that damage may come out as wrong content. Ours
+has a checksum, which stands at its end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import ModuleType
+
+from codec.errors import MissingExtraError
+from codec.mesh.damage import Damage
+
+# Level 22, the highest, looks back 128 MiB.
+_WINDOW_BYTES = 128 << 20
+# Four bytes can stand for a block of 128 KiB, so this many give 16 MiB at most.
+_FEED_BYTES = 512
+_READ_BYTES = 64 << 10
+
+
+def require_zstandard(purpose: str) -> ModuleType:
+    """The package, loaded when it is first needed. Raises MissingExtraError."""
+    try:
+        import zstandard
+    except ImportError:
+        raise MissingExtraError(package="zstandard", extra="zstd", purpose=purpose) from None
+    return zstandard
+
+
+class ZstdStream:
+    """One zstd frame between two places of a file.
+
+    After read(): where its `end` is, or which `damage` ended it; `cut_off` is true where nothing is
+    wrong but that the end is not there yet. Raises MissingExtraError.
+    """
+
+    def __init__(self, fd: int, start: int, limit: int) -> None:
+        self._fd, self._start, self._limit = fd, start, limit
+        self._zstandard = require_zstandard("reading a mesh file compressed with zstd")
+        decompressor = self._zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+        self._decompressor = decompressor.decompressobj()
+        self.end = limit
+        self.damage: Damage | None = None
+        self.cut_off = False
+
+    def read(self) -> Iterator[bytes]:
+        for position, part in self._parts():
+            try:
+                data = self._decompressor.decompress(part)
+            except (self._zstandard.ZstdError, MemoryError) as error:
+                reason = str(error).lower().rstrip(".") or "out of memory"
+                self.damage = Damage(self._start, f"a broken zstd frame ({reason})")
+                return
+            if data:
+                yield data
+            if self._decompressor.eof:
+                self.end = position + len(part) - len(self._decompressor.unused_data)
+                return
+        self.cut_off = True
+        self.damage = Damage(self._start, "the zstd frame that begins here is cut off")
+
+    def _parts(self) -> Iterator[tuple[int, bytes]]:
+        position = self._start
+        while position < self._limit:
+            block = os.pread(self._fd, min(_READ_BYTES, self._limit - position), position)
+            if not block:
+                return
+            for offset in range(0, len(block), _FEED_BYTES):
+                yield position + offset, block[offset : offset + _FEED_BYTES]
+            position += len(block)
