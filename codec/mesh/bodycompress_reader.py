@@ -254,6 +254,8 @@ class MeshReader:
             damages.append(Damage(size, f"the header speaks of {length} frames, {count} are here"))
         self._length = count
         self._data_damages = damages
+        if damages:
+            self._access = None  # whatever an index says, from here on numbers are those that came out
 
     # ---- any frame --------------------------------------------------------------------------------
 

@@ -92,6 +92,9 @@ class BodyCompressor:
         Raises MeshValueError for a frame that cannot be stored (the file stays good), and what the disk
         refused since the last call.
         """
+        for name in ("vertices", "joints"):
+            if name in kwargs and kwargs[name] is None:
+                raise MeshValueError(f"{self._writer.path}: frame {self.length}: {name} is None")
         self._warn_of_metres(kwargs)
         before = self._writer.rejected_people
         try:

@@ -11,8 +11,9 @@ LADDER = (0, 1, 4, 5)
 # and at half the cost.
 WIDE_FROM_PRESET = 5
 
-# What a preset costs against the cheapest, for meshes stored as they are with it; a guess until it has been
-# measured. 2 and 3 cost two to four times as much as 1 and save a twentieth.
+# What a preset costs against the cheapest, for meshes stored as they are with it. 2 and 3 cost two to four
+# times as much as 1 and save a twentieth. Corrected when a preset is first used, within a factor of two: a
+# machine that was busy with other things just then should not keep us from it for the night.
 _COST = {0: 1.0, 1: 1.4, 4: 8.0, 5: 20.0}
 # Up only with room to spare, and not at once: going up and down again costs more than waiting.
 _UP_SHARE = 0.75
@@ -33,8 +34,9 @@ class LivePreset:
         self._budget = budget
         self._step = 0
         self._calm = 0
-        self._begun = False
-        self._measured: dict[int, float] = {}  # preset -> CPU seconds for a stored number
+        self._cheapest_s: float | None = None  # CPU seconds for a stored number at the cheapest preset
+        self._relative = dict(_COST)
+        self._new = False
 
     @property
     def preset(self) -> int:
@@ -43,9 +45,9 @@ class LivePreset:
 
     def measure_first(self, *, numbers: int, cpu_s: float, lasted_s: float) -> None:
         """A sample at the cheapest preset: `numbers` numbers for each `lasted_s` of recording."""
-        if not self._begun and numbers:
-            self._begun = True
-            self._measured[LADDER[0]] = cpu_s / numbers
+        if self._cheapest_s is None and numbers and lasted_s >= _SHORT_S:
+            self._cheapest_s = cpu_s / numbers
+            self._new = True
             fitting = [
                 step
                 for step, preset in enumerate(LADDER)
@@ -60,9 +62,7 @@ class LivePreset:
         """
         if not numbers or lasted_s < _SHORT_S:
             return
-        cost = cpu_s / numbers
-        before = self._measured.get(preset)
-        self._measured[preset] = cost if before is None else 0.5 * (before + cost)
+        self._learn(preset, cpu_s / numbers)
         step = LADDER.index(preset)
         if behind or cpu_s > self._budget * lasted_s:
             self._calm = 0
@@ -74,10 +74,19 @@ class LivePreset:
         if self._calm >= _CALM_SEGMENTS:
             self._calm = 0
             self._step = min(step + 1, len(LADDER) - 1)
+            self._new = self._step > step
+
+    def _learn(self, preset: int, cost_s: float) -> None:
+        if self._cheapest_s is None:
+            self._cheapest_s = cost_s / self._relative[preset]
+        elif self._new:
+            self._new = False
+            usual = _COST[preset]
+            found = cost_s / self._cheapest_s if self._cheapest_s else usual
+            self._relative[preset] = min(max(found, usual / 2), usual * 2)
+        else:
+            self._cheapest_s = 0.5 * (self._cheapest_s + cost_s / self._relative[preset])
 
     def _expected_s(self, preset: int) -> float:
-        """CPU seconds for a number: as measured, or by the nearest preset that has been."""
-        if preset in self._measured:
-            return self._measured[preset]
-        nearest = min(self._measured, key=lambda known: abs(LADDER.index(known) - LADDER.index(preset)))
-        return self._measured[nearest] * _COST[preset] / _COST[nearest]
+        """CPU seconds for a number."""
+        return (self._cheapest_s or 0.0) * self._relative[preset]
