@@ -199,11 +199,11 @@ class MeshReader:
         if not header.is_ours and not header.closed:
             self._opening_damages.append(Damage(size, "the writer stopped before it could close the file"))
             return None
+        end = size if header.data_end is None else min(header.data_end, size)
         if header.compression == "xz":
-            end = end_without_zeros(self._fd, self._data_start, header.data_end or size)
+            end = end_without_zeros(self._fd, self._data_start, end)
             whole = ends_with_xz(self._fd, end)
         else:
-            end = min(header.data_end or size, size)
             whole = end > self._data_start
         if not whole or end < (header.data_end or 0):
             self._opening_damages.append(Damage(min(end, size), "the file is cut off here"))
