@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from codec.durable import make_directory, remove_file
-from codec.errors import CodecError, MeshValueError
+from codec.errors import CodecError, MeshValueError, StorageError
 from codec.mesh.bodycompress_frames import Frame
 from codec.mesh.bodycompress_reader import MeshReader
 from codec.mesh.bodycompress_writer import THREADS_MAX, MeshWriter
@@ -79,7 +79,7 @@ class BodyCompressor:
             )
         except CodecError as error:
             raise MeshValueError(str(error)) from error
-        _unclosed.add(self)
+        _unclosed.add(self._writer)
 
     @property
     def length(self) -> int:
@@ -112,13 +112,13 @@ class BodyCompressor:
 
     def close(self) -> None:
         """Write what is left and close the file. Safe to call twice. Raises what the disk refused."""
-        _unclosed.discard(self)
+        _unclosed.discard(self._writer)
         self._writer.close()
 
     def forceful_close(self) -> None:
         """Throw the file away. Does nothing after close()."""
-        if self in _unclosed:
-            _unclosed.discard(self)
+        if self._writer in _unclosed:
+            _unclosed.discard(self._writer)
             try:
                 self._writer.close()
             finally:
@@ -198,16 +198,17 @@ class BodyDecompressor:
             warnings.warn(f"{self._reader.path}: {note}; every whole frame is read", stacklevel=3)
 
 
-_unclosed: weakref.WeakSet[BodyCompressor] = weakref.WeakSet()
+_unclosed: set[MeshWriter] = set()
 
 
 @atexit.register
 def _close_all() -> None:
     """As bodycompress does: a program that forgot close() still has all its frames."""
-    for compressor in list(_unclosed):
+    for writer in list(_unclosed):
         warnings.warn(
-            f"the BodyCompressor of {compressor._writer.path} was never closed; closing it",
-            ResourceWarning,
-            stacklevel=1,
+            f"the BodyCompressor of {writer.path} was never closed; closing it", ResourceWarning, stacklevel=1
         )
-        compressor.close()
+        try:
+            writer.close()
+        except StorageError as error:  # the other files want closing too
+            warnings.warn(f"{writer.path}: {error}", ResourceWarning, stacklevel=1)

@@ -1,7 +1,7 @@
 """Run as a program: read a mesh file with the stock bodycompress and save what it says as .npz.
 
     python stock_reader.py MESH.xz THREADS OUT.npz      THREADS "default" leaves them to bodycompress
-    python stock_reader.py --write MESH.xz FRAMES.npy   write one instead, with vertex_order=None
+    python stock_reader.py --write MESH.xz FRAMES.npy SETTINGS      write one instead; SETTINGS as JSON
 
 bodycompress imports deltacamera and scipy (450 MB with what they need) for its camera class alone. Where
 they are not installed, empty modules stand in for them: nothing that reads or writes meshes calls them.
@@ -11,6 +11,7 @@ It is a program of its own so that no other test meets these stand-ins.
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import types
 
@@ -49,10 +50,10 @@ def read(path: str, threads: str, out: str) -> None:
     )
 
 
-def write(path: str, frames: str) -> None:
+def write(path: str, frames: str, settings: str) -> None:
     import bodycompress
 
-    with bodycompress.BodyCompressor(path, metadata={"who": "stock"}, vertex_order=None) as writer:
+    with bodycompress.BodyCompressor(path, metadata={"who": "stock"}, **json.loads(settings)) as writer:
         for number, vertices in enumerate(np.load(frames)):
             writer.append(vertices=vertices, joints=vertices[..., :24, :], number=number, box=np.arange(4.0))
 

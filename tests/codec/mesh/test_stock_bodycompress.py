@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from moving_bodies import moving_bodies
 from codec.mesh import MeshReader, MeshWriter
 
 HERE = Path(__file__).parent
+REVERSED = list(range(6890))[::-1]
 
 needs_stock = pytest.mark.skipif(
     importlib.util.find_spec("bodycompress") is None or importlib.util.find_spec("lzma_mt") is None,
@@ -99,15 +101,45 @@ def test_stock_reads_every_flushed_frame_of_a_killed_writer(tmp_path: Path) -> N
 
 
 @needs_stock
-def test_we_read_what_stock_writes(tmp_path: Path) -> None:
-    vertices = moving_bodies(30, people=2, points=6890)
+@pytest.mark.parametrize("compression", ["xz", "zstd"])
+@pytest.mark.parametrize(
+    ("order", "points"),
+    [("auto", 6890), ("smplx", 10475), (np.random.default_rng(3).permutation(200), 200)],
+    ids=["auto", "smplx", "own"],
+)
+def test_stock_reads_every_order_and_compression(
+    tmp_path: Path, compression: str, order: object, points: int
+) -> None:
+    vertices = moving_bodies(12, people=2, points=points)
+    settings: dict[str, Any] = {"compression": compression, "vertex_order": order, "segment_s": 3600}
+    with MeshWriter(tmp_path / "mesh.xz", metadata={"model": "tubes"}, fps=30, **settings) as writer:
+        for n, v in enumerate(vertices):
+            writer.append(v, v[:, :24], number=n)
+            if n % 5 == 4:
+                writer.flush()
+    read = stock_reads(writer.path, 1)
+    assert (int(read["length"]), str(read["ended"])) == (12, "clean")
+    np.testing.assert_array_equal(read["numbers"], np.arange(12))
+    with MeshReader(writer.path) as reader:
+        np.testing.assert_array_equal([frame["vertices"] for frame in reader], read["vertices"])
+    assert np.abs(read["vertices"].astype(float) - vertices).max() <= 0.2501
+
+
+@needs_stock
+@pytest.mark.parametrize(
+    "settings",
+    [{"vertex_order": None}, {}, {"vertex_order": "smpl", "compression": "zstd"}, {"vertex_order": REVERSED}],
+    ids=["none", "auto", "zstd", "own"],
+)
+def test_we_read_what_stock_writes(tmp_path: Path, settings: dict[str, Any]) -> None:
+    vertices = moving_bodies(8, points=6890)
     np.save(tmp_path / "frames.npy", vertices)
-    stock("--write", tmp_path / "mesh.xz", tmp_path / "frames.npy")
+    stock("--write", tmp_path / "mesh.xz", tmp_path / "frames.npy", json.dumps(settings))
     with MeshReader(tmp_path / "mesh.xz") as reader:
         frames = list(reader)
-        assert (len(reader), reader.complete, reader.closed) == (30, True, True)
+        assert (len(reader), reader.complete, reader.closed) == (8, True, True)
         assert reader.metadata == {"who": "stock"}
-    assert [frame["number"] for frame in frames] == list(range(30))
+    assert [frame["number"] for frame in frames] == list(range(8))
     np.testing.assert_array_equal(frames[3]["box"], np.arange(4.0))
     read = stock_reads(tmp_path / "mesh.xz")
     np.testing.assert_array_equal([frame["vertices"] for frame in frames], read["vertices"])
