@@ -99,6 +99,8 @@ def _check_arrays(frame: Mapping[str, Any]) -> dict[str, Array]:
         fits = array.ndim >= -axis and (axis == -1 or array.shape[-1] == 3)
         if array.dtype.kind not in "iuf" or not fits:
             raise CodecError(f"{name} must be numbers {wanted}, got {array.dtype} {array.shape}")
+        if array.size > _MAX_POINT_VALUES:
+            raise CodecError(f"{name} has {array.size} values, the most is {_MAX_POINT_VALUES}")
         arrays[name] = array if array.dtype == np.float32 else array.astype(np.float64)
     if len({_leading(name, array) for name, array in arrays.items()}) > 1:
         shapes = {name: array.shape for name, array in arrays.items()}

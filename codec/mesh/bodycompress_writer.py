@@ -32,9 +32,9 @@ from codec.mesh.bodycompress_format import (
     usable_fps,
 )
 from codec.mesh.bodycompress_frames import encode_frame
-from codec.mesh.live_preset import LADDER, WIDE_FROM_PRESET, LivePreset
+from codec.mesh.live_preset import LADDER, LivePreset
 from codec.mesh.msgpack_arrays import pack
-from codec.mesh.segment_compression import DEFAULT_LEVELS, segment_compression
+from codec.mesh.segment_compression import DEFAULT_LEVELS, segment_compression, wants_narrow
 from codec.mesh.segment_pool import Segment, SegmentPool
 from codec.mesh.vertex_order import vertex_order as parse_vertex_order
 
@@ -94,7 +94,7 @@ class MeshWriter:
             preset = DEFAULT_LEVELS.get(compression, 0)
         self._preset: int = LADDER[0] if preset == "auto" else preset
         self._compression = segment_compression(compression, self._preset)
-        self._is_xz = compression == "xz"
+        self._compression_name = compression
         try:
             self._order = parse_vertex_order(vertex_order)
         except FormatError as error:
@@ -173,7 +173,7 @@ class MeshWriter:
             frame = {"joints": joints, **frame}
         if vertices is not None:
             frame = {"vertices": vertices, **frame}
-        narrow = not self._is_xz or self._preset_now < WIDE_FROM_PRESET
+        narrow = wants_narrow(self._compression_name, self._preset_now)
         try:
             packed, rejected = encode_frame(
                 frame, quantization_mm=self._quantization_mm, order=self._order, narrow=narrow
@@ -317,7 +317,7 @@ class MeshWriter:
                 data_start=data_start,
                 data_end=data_end,
                 closed=closed,
-                compression="xz" if self._is_xz else "zstd",
+                compression=self._compression_name,
                 order=self._order,
                 fps=self._fps,
                 seek=tuple(self._seek),

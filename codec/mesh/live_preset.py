@@ -5,19 +5,17 @@ Owns no thread and no clock: it is told what segments cost and says what the nex
 
 from __future__ import annotations
 
-LADDER = (0, 1, 4, 5)
+# 1 to 3 cost more than 0 and save next to nothing on meshes with an estimator's noise.
+LADDER = (0, 4, 5)
 
-# From this preset on, 32-bit differences give smaller files than 16-bit ones; below, the narrow ones do,
-# and at half the cost.
-WIDE_FROM_PRESET = 5
-
-# What a preset costs against the cheapest, for meshes stored as they are with it. 2 and 3 cost two to four
-# times as much as 1 and save a twentieth. Corrected when a preset is first used, within a factor of two: a
-# machine that was busy with other things just then should not keep us from it for the night.
-_COST = {0: 1.0, 1: 1.4, 4: 8.0, 5: 20.0}
+# What a preset costs against the cheapest, for meshes stored as they are with it. Corrected by what it takes
+# when it has been stepped up to, within a factor of two, and forgotten over minutes: a machine that was busy
+# with other things just then should not keep us from it for the night.
+_COST = {0: 1.0, 4: 5.0, 5: 18.0}
 # Up only with room to spare, and not at once: going up and down again costs more than waiting.
 _UP_SHARE = 0.75
 _CALM_SEGMENTS = 3
+_FORGET = 0.02
 # Segments shorter than this (a flush) say little about how much there is in a second.
 _SHORT_S = 0.25
 
@@ -86,6 +84,8 @@ class LivePreset:
             self._relative[preset] = min(max(found, usual / 2), usual * 2)
         else:
             self._cheapest_s = 0.5 * (self._cheapest_s + cost_s / self._relative[preset])
+        for each, usual in _COST.items():
+            self._relative[each] += _FORGET * (usual - self._relative[each])
 
     def _expected_s(self, preset: int) -> float:
         """CPU seconds for a number."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from moving_bodies import moving_bodies, worst_error_mm
 
-from codec.errors import CodecError, MissingExtraError, StorageError
+from codec.errors import CodecError, DiskFullError, MissingExtraError, StorageError
 from codec.mesh import Camera, MeshReader, MeshWriter
 from codec.mesh.live_preset import LADDER
 from codec.mesh.segment_compression import XzSegments, compress_xz
@@ -254,6 +254,44 @@ def test_a_failure_in_one_thread_ends_all_and_is_told_once(
         assert not reader.closed
     with pytest.raises(CodecError, match="closed"):
         writer.append(vertices[0])
+
+
+@both
+def test_a_full_disk_leaves_every_frame_that_was_written(tmp_path: Path, compression: str) -> None:
+    vertices = moving_bodies(40)
+    writer = MeshWriter(tmp_path / "mesh", compression=compression, segment_s=3600)
+    for v in vertices[:10]:
+        writer.append(v)
+    writer.flush()
+    for v in vertices[10:]:
+        writer.append(v)
+    real = writer._file.append
+
+    def full(*chunks: bytes) -> int:
+        raise DiskFullError("cannot write to it: No space left on device")
+
+    writer._file.append = full  # type: ignore[method-assign, assignment]
+    with pytest.raises(DiskFullError):
+        writer.flush()
+    with pytest.raises(DiskFullError):
+        writer.append(vertices[0])
+    writer._file.append = real  # type: ignore[method-assign]
+    writer.close()
+    with MeshReader(writer.path) as reader:
+        assert worst_error_mm(list(reader), vertices[:10]) <= 0.2501
+        assert (reader.complete, reader.closed, writer.frames_written) == (True, False, 10)
+        assert len(reader[-1]["vertices"]) == 1
+
+
+def test_more_values_than_a_reader_takes_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codec.mesh.bodycompress_frames._MAX_POINT_VALUES", 899)
+    with (
+        MeshWriter(tmp_path / "mesh.xz") as writer,
+        pytest.raises(CodecError, match="vertices has 900 values, the most is 899"),
+    ):
+        writer.append(moving_bodies(1)[0])
 
 
 def test_auto_begins_low_and_settles_by_what_it_measures(tmp_path: Path) -> None:
