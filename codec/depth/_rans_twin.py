@@ -186,7 +186,7 @@ def decode(body: memoryview, context_map: ContextMap, target: Image) -> None:
     escapes = side.read_escapes(bits, lanes, side.escape_limit(target.size))
     bits.require_end()
     state = np.frombuffer(body, "<u4", count=lanes, offset=at).astype(np.int64)
-    words = np.frombuffer(body, "<u2", offset=at + 4 * lanes).astype(np.int64)
+    words = np.frombuffer(body, "<u2", offset=at + 4 * lanes)
     decoder = _Decoder(Wavefront.of(height, width, lanes), context_map, frequencies, escapes, state, words)
     decoder.run(value_of, target)
     if not decoder.ended_well():
@@ -210,7 +210,7 @@ class _Decoder:
         frequencies: list[int],
         escapes: list[list[int]],
         state: Numbers,
-        words: Numbers,
+        words: npt.NDArray[np.uint16],
     ) -> None:
         self._wave = wave
         self._map = context_map
@@ -308,7 +308,7 @@ class _Decoder:
             words = self._words[self._used : self._used + wanted]
             if words.size < wanted:
                 self._good = False
-                words = np.zeros(wanted, np.int64)
+                words = np.zeros(wanted, np.uint16)
             self._used += wanted
             state[empty] = state[empty] << 16 | words
         self._state = state

@@ -70,6 +70,26 @@ def test_lanes_that_a_payload_claims_cost_the_twin_no_memory() -> None:
     assert peaks[1] < peaks[0] + 100_000
 
 
+@pytest.mark.parametrize("where", ["side information", "words"])
+def test_bytes_that_no_image_of_its_size_can_need_cost_the_twin_no_memory(where: str) -> None:
+    image = np.full((8, 8), 500, np.uint16)
+    body = _rans_twin.encode(image, context_map(NEWEST_MAP)) or b""
+    too_many = bytes(4_000_000)
+    if where == "words":
+        body += too_many
+    else:
+        side_bytes = int.from_bytes(body[1:5], "little") + len(too_many)
+        body = body[:1] + side_bytes.to_bytes(4, "little") + body[5:-16] + too_many + body[-16:]
+    tracemalloc.start()
+    try:
+        with pytest.raises(CodecError, match="damaged"):
+            _rans_twin.decode(memoryview(body), context_map(NEWEST_MAP), np.empty_like(image))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3_000_000
+
+
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], capture_output=True, text=True)
 
