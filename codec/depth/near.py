@@ -41,6 +41,7 @@ BELOW_SENSOR_NOISE = 2.5
 """In 1/32 pixel: the temporal noise of D4xx cameras has a standard deviation of 2.4 to 3.0 at every depth."""
 _BOUND_UNIT = 256
 _LOSS = struct.Struct("<HI")
+_LARGEST_CONSTANT = 2**32 - 1
 _TYPICAL_CONSTANT_PER_COLUMN = 0.5 * 50 * SUBPIXELS
 """A D435: the focal length is about half the width, the baseline 50 mm, the depth unit a millimetre."""
 
@@ -61,8 +62,8 @@ class NearSettings:
         if not 1 <= self.bound_units < 2**16:
             raise CodecError(f"near: a bound of {self.bound_subpixels}/32 pixel is not between 0 and 256")
         constant = self.disparity_constant
-        if constant is not None and not (math.isfinite(constant) and 1 <= constant < 2**32):
-            raise CodecError(f"near: a disparity constant of {constant} is not between 1 and 2**32")
+        if constant is not None and not (math.isfinite(constant) and 1 <= constant <= _LARGEST_CONSTANT):
+            raise CodecError(f"near: a disparity constant of {constant} is not between 1 and 2**32 - 1")
 
     @property
     def bound_units(self) -> int:
@@ -95,7 +96,9 @@ class NearCodec:
 
     def _constant(self, image: Image) -> int:
         constant = self._settings.disparity_constant
-        return max(round(_TYPICAL_CONSTANT_PER_COLUMN * image.shape[1] if constant is None else constant), 1)
+        if constant is None:
+            constant = min(_TYPICAL_CONSTANT_PER_COLUMN * image.shape[1], _LARGEST_CONSTANT)
+        return round(constant)
 
     def encode(self, array: Image) -> bytes:
         image = contiguous_image(array, max_pixels=self._max_pixels)
