@@ -83,7 +83,8 @@ class ContextMap:
         at = 4 + 2 * len(WEIGHED)
         if len(content) < at + CONTEXTS:
             raise CodecError(f"a context map has more than {at + CONTEXTS} bytes, this has {len(content)}")
-        map_id, classes, *weights = np.frombuffer(content, "<i2", count=2 + len(WEIGHED)).tolist()
+        map_id, classes = np.frombuffer(content, "<u2", count=2).tolist()
+        weights = np.frombuffer(content, "<i2", offset=4, count=len(WEIGHED)).astype(np.int16)
         class_of = np.frombuffer(content, np.uint8, offset=at, count=CONTEXTS)
         defaults = np.frombuffer(content, np.uint8, offset=at + CONTEXTS)
         if not 1 <= classes <= MAX_CLASSES or class_of.max() >= classes or defaults.size != classes * SYMBOLS:
@@ -92,12 +93,12 @@ class ContextMap:
         if defaults.max() > MAX_FREQUENCY_CODE or not defaults.any(axis=1).all():
             raise CodecError(f"context map {map_id} has a class with an impossible default table")
         whole = np.frombuffer(content, np.uint8)
-        return cls(map_id, np.array(weights, np.int16), class_of, defaults, whole)
+        return cls(map_id, weights, class_of, defaults, whole)
 
     def to_bytes(self) -> bytes:
         """The file; `content` plays no part in it."""
-        head = np.array([self.id, self.classes, *self.weights.tolist()], "<i2")
-        return head.tobytes() + self.class_of.tobytes() + self.defaults.tobytes()
+        head = np.array([self.id, self.classes], "<u2").tobytes() + self.weights.astype("<i2").tobytes()
+        return head + self.class_of.tobytes() + self.defaults.tobytes()
 
 
 @cache
@@ -163,7 +164,7 @@ def look_above(rank_at: Neighbour[I16], valid_at: Neighbour[Flags], weights: I16
     arrays have one shape.
     """
     N, NW, NE = rank_at("N"), rank_at("NW"), rank_at("NE")
-    weighed = N * np.int16(WEIGHT_UNIT - int(weights.sum()))
+    weighed = N * (WEIGHT_UNIT - weights.sum(keepdims=True)).astype(np.int16)
     for name, weight in zip(WEIGHED, weights, strict=True):
         if name not in ("W", "WW"):
             weighed += rank_at(name) * weight

@@ -159,6 +159,23 @@ def test_a_map_can_be_tried_before_it_is_installed() -> None:
     np.testing.assert_array_equal(codec.decode(get_codec("lattice-rans").encode(image)), image)
 
 
+@needs_kernels
+@pytest.mark.parametrize("weight", [-32768, 32767])
+def test_kernel_and_twin_take_any_number_and_any_weights_of_a_map(weight: int, twin: Any) -> None:
+    newest = context_map(NEWEST_MAP)
+    weights = np.full(11, weight, np.int16)
+    given = ContextMap(40000, weights, newest.class_of, newest.defaults, np.empty(0, np.uint8))
+    chosen = ContextMap.from_bytes(given.to_bytes())
+    assert chosen.id == 40000
+    image = disparity_image(60, 80)
+    ours, theirs = LatticeRansCodec(trial_map=chosen), twin()
+    theirs._trial_map = chosen
+    payload = ours.encode(image)
+    assert payload == theirs.encode(image)
+    for codec in (ours, theirs):
+        np.testing.assert_array_equal(codec.decode(payload), image)
+
+
 @pytest.mark.parametrize("spoil", ["short", "long", "class", "code", "no table"])
 def test_context_map_that_contradicts_itself_is_refused(spoil: str) -> None:
     good = context_map(NEWEST_MAP)
