@@ -10,7 +10,8 @@ long for the next, and so does going to and fro for want of both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 # From dense and dear to large and cheap. `lz4` is not among them: it is larger than lattice-lz4 and takes
 # more CPU as well (2.7 ns a pixel against 2.0), so nobody is helped by going there.
@@ -36,8 +37,8 @@ class Load:
 
     fill: fullest ring, 0 to 1. encode_busy: share of the compressing threads' time in use. disk_busy: share
     of the second spent waiting for the disk. disk_rate: bytes a second the disk takes when it is written
-    to; raw_rate: bytes a second the depth would be uncompressed; free_bytes: room above the reserve.
-    refused: the disk took nothing for a while, and nothing says yet that it is over.
+    to, 0 before the first of them; raw_rate: bytes a second the depth would be uncompressed; free_bytes:
+    room above the reserve. refused: the disk took nothing for a while, and nothing says yet that it is over.
     """
 
     fill: float
@@ -89,7 +90,7 @@ class EffortLadder:
                 return self._give_way(place - 1, "disk") if place > self._densest else None
             if place + 1 < len(self._ladder) and self._may_use(self._ladder[place + 1], load):
                 return self._give_way(place + 1, "cpu")
-        if self.codec == "raw" and not self._may_use("raw", load):
+        if self.codec == "raw" and not self._may_stay_raw(load):
             return self._give_way(place - 1, "disk")
         if self._easy >= self._easy_seconds:
             return self._return(place, load)
@@ -119,6 +120,11 @@ class EffortLadder:
             return False
         fast_enough = load.disk_rate > _RAW_DISK_MARGIN * load.raw_rate
         return fast_enough and load.free_bytes > load.raw_rate * _RAW_ROOM_S
+
+    def _may_stay_raw(self, load: Load) -> bool:
+        """A disk that has shown nothing yet is none to go to raw for, but neither is it short."""
+        seen = load if load.disk_rate else replace(load, disk_rate=math.inf)
+        return self._may_use("raw", seen)
 
     def _go(self, place: int, reason: str) -> str:
         self.codec = self._ladder[place]

@@ -80,6 +80,9 @@ def test_nothing_changes_while_it_is_easy(wanted: str) -> None:
         ("lattice-lz4", replace(EASY, encode_busy=1.0), None, "lattice-lz4"),  # busy, but in time
         ("raw", replace(EASY, free_bytes=1000), "disk", "lattice-lz4"),
         ("raw", replace(EASY, disk_rate=60e6), "disk", "lattice-lz4"),
+        ("raw", replace(EASY, disk_rate=0.0, raw_rate=0.0), None, "raw"),  # nothing was written yet
+        ("raw", replace(EASY, disk_rate=0.0, free_bytes=1000), "disk", "lattice-lz4"),
+        ("lattice-lz4", replace(CPU_SHORT, disk_rate=0.0), None, "lattice-lz4"),
         ("lattice-lz4", REFUSED, "disk", "lattice-rans"),
         ("lattice-rans", REFUSED, None, "lattice-rans"),
         ("raw", replace(REFUSED, fill=0.0), "disk", "lattice-lz4"),
