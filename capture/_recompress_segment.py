@@ -4,7 +4,8 @@ The new file is made beside the old one, synced, read back from the disk, and ev
 compared with the old one bit for bit; only then does it take the old one's name, in one step. At every
 moment that name stands for the whole old file or the whole new one. All other records, and all other fields
 of the frames, are carried over byte for byte; a file that was never sealed stays unsealed, because that
-says how its recording ended. A frame that would get larger keeps its old payload.
+says how its recording ended. A frame that would get larger keeps its old payload. What a run that was killed
+or interrupted has written of the new file is not compressed a second time.
 
 Runs over the frames of one file in parallel, not over files, so that one file more at a time is all the
 room it takes. Threads: compressing releases the interpreter's lock, and they end with the process, however
@@ -22,6 +23,7 @@ import numpy.typing as npt
 
 from capture import session
 from capture._ordered_pool import OrderedPool
+from capture._recompress_leftovers import Leftover
 from capture._recompress_plan import pending_frames, refuse_damage
 from capture.decoding import Array, decode, thread_codec
 from codec import durable
@@ -65,51 +67,75 @@ class Rewritten:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """A whole record of the old file. `is_pending` where it is a frame to be recompressed."""
+    """A whole record of the old file. `is_pending` where it is a frame to be recompressed; `done` is what
+    an earlier attempt has made of it."""
 
     path: Path
     offset: int
     header: Header
     data: bytes
     is_pending: bool
+    done: bytes | None = None
 
     @property
     def packed(self) -> Packed:
-        return self.data[:HEADER_BYTES], self.data[HEADER_BYTES:], b""
+        return _split(self.data)
 
 
-def rewrite_segment(path: Path, codec: DepthCodec, pool: OrderedPool, progress: Progress) -> Rewritten:
-    """Recompress the depth frames of one file, in its place.
+def _split(record: bytes) -> Packed:
+    return record[:HEADER_BYTES], record[HEADER_BYTES:], b""
+
+
+def rewrite_segment(
+    path: Path,
+    codec: DepthCodec,
+    pool: OrderedPool,
+    progress: Progress,
+    *,
+    leftover: Path | None = None,
+) -> Rewritten:
+    """Recompress the depth frames of one file, in its place. `leftover` is what an earlier attempt wrote.
 
     Raises FormatError where something in it is damaged or not for us, DiskFullError or StorageError where
     the disk refuses or does not give back what was written, FileBusyError where another program writes it:
-    the old file then stands as it was.
+    the old file then stands as it was. What is written by a Ctrl-C stays for the next attempt.
     """
     segment = path.resolve()  # a link stays one, and the new file lies on the disk that the old one is on
     with durable.hold(segment), RecordFile(segment) as old:
         refuse_damage(old)
         pending = pending_frames(old, codec)
-        temporary = session.temporary_segment(segment)
+        temporary = session.temporary_segment(segment, codec.name)
+        earlier = Leftover(leftover, codec)
         try:
-            frames = _write(old, pending, temporary, codec, pool, progress)
+            frames = _write(old, pending, earlier, temporary, codec, pool, progress)
             kept = int(pending.sum()) - frames
             durable.drop_from_memory(temporary)
             after_bytes = _compare(old, pending, temporary, pool, progress)
             if frames or old.sealed:  # else it is the same file, and nowhere to note what has been tried
                 durable.replace_file(temporary, segment)
+        except Exception:
+            durable.remove_file(temporary)
+            earlier.remove()
+            raise
         finally:
-            durable.remove_file(temporary)  # gone already where it has the old one's name now
+            earlier.close()
+        durable.remove_file(temporary)  # gone already where it has the old one's name now
+        earlier.remove()
         return Rewritten(frames, kept, old.size, after_bytes)
 
 
-def _records(file: RecordFile, pending: npt.NDArray[np.bool_]) -> Iterator[_Record]:
+def _records(
+    file: RecordFile, pending: npt.NDArray[np.bool_], earlier: Leftover | None = None
+) -> Iterator[_Record]:
     """Every record, checked. Raises DamagedError."""
     for index, entry in enumerate(file.entries):
         data, offset = file.read_bytes(index), int(entry["offset"])
         header = unpack_header(data)
         if header is None or np.array(entry_tuple(header, offset), dtype=ENTRY).tobytes() != entry.tobytes():
             raise DamagedError(f"{file.path}: its index does not agree with the record at byte {offset}")
-        yield _Record(file.path, offset, header, data, bool(pending[index]))
+        is_pending = bool(pending[index])
+        done = earlier.record(index, data) if earlier is not None and is_pending else None
+        yield _Record(file.path, offset, header, data, is_pending, done)
 
 
 def _decoded(data: bytes, header: Header) -> Array:
@@ -122,6 +148,7 @@ def _decoded(data: bytes, header: Header) -> Array:
 def _write(
     old: RecordFile,
     pending: npt.NDArray[np.bool_],
+    earlier: Leftover,
     temporary: Path,
     codec: DepthCodec,
     pool: OrderedPool,
@@ -130,12 +157,14 @@ def _write(
     """Write the new file and wait for the disk; how many frames have a new payload."""
 
     def work(record: _Record) -> tuple[_Record, Packed | None]:
+        if record.done is not None:
+            return record, _split(record.done) if record.done != record.data else None
         return record, _recompressed(record, codec.id) if record.is_pending else None
 
     writer = RecordWriter(temporary, is_copy=True)
     frames = 0
     try:
-        for record, packed in pool.map(work, _records(old, pending)):
+        for record, packed in pool.map(work, _records(old, pending, earlier)):
             writer.append(record.packed if packed is None else packed)
             if record.is_pending:
                 frames += packed is not None

@@ -27,7 +27,7 @@ from capture.specs import (
     SourceSpec,
     StreamSpec,
 )
-from codec.depth import CODEC_NAMES, DEFAULT_CODEC
+from codec.depth import BELOW_SENSOR_NOISE, CODEC_NAMES, DEFAULT_CODEC
 from codec.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -216,6 +216,7 @@ class Record(_Model):
 
     root: str = "recordings"
     codec: str = DEFAULT_CODEC
+    near_bound_subpixels: Annotated[float, Field(ge=1 / 256, lt=256)] = BELOW_SENSOR_NOISE
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
     mesh_preset: Annotated[int, Field(ge=0, le=9)] = 1
     sync_s: Annotated[float, Field(gt=0, le=60)] = 0.5

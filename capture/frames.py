@@ -49,6 +49,9 @@ class StreamInfo:
     `name` is unique within its camera: "depth", "color", "infrared1", "infrared2", or what an
     estimator calls its output. `camera_from_stream` places this sensor in the camera's frame (that
     of its depth stream, or of its only stream). `fps` is the nominal rate, 0 where nobody knows it.
+    `focal_baseline_px_m` is of stereo depth: focal length of the imagers in pixels times their distance in
+    metres, so that disparity in pixels = focal_baseline_px_m / depth in metres. The pixels are those that
+    were matched, also where the image was shrunk afterwards; None where it is no stereo or nobody knows.
     """
 
     name: str
@@ -59,6 +62,7 @@ class StreamInfo:
     intrinsics: Intrinsics | None = None
     depth_scale_m: float | None = None
     camera_from_stream: Matrix4 | None = None
+    focal_baseline_px_m: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 from capture import _system
@@ -24,7 +25,7 @@ def how_to_get_kernels() -> str:
 
 
 def _compiler_line() -> str:
-    if _has_compiler():
+    if _has_compiler() and _has_headers():
         return ""
     if _system.has_apt():
         return _system.apt_line(("gcc", "libc6-dev", "python3-dev")) + " && "
@@ -33,6 +34,11 @@ def _compiler_line() -> str:
 
 def _has_compiler() -> bool:
     return any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+
+
+def _has_headers() -> bool:
+    """Debian has them in a package of their own; without them a compiler alone builds nothing."""
+    return Path(sysconfig.get_path("include"), "Python.h").is_file()
 
 
 def _install_line() -> str:

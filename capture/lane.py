@@ -21,7 +21,7 @@ from typing import Any
 
 from capture import ring as kinds
 from capture.counters import CounterPage
-from capture.encoding import StreamFormat, encode
+from capture.encoding import StreamFormat, encode, stream_format
 from capture.inheritance import StreamOnDisk, left_on_disk
 from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED, Gap
 from capture.people import MeshSeries
@@ -66,6 +66,7 @@ class LaneSettings:
     """How frames are compressed; `depth_codec` changes while the service runs."""
 
     jpeg_quality: int
+    near_bound_subpixels: float
     live: bool  # a camera, whose silence is an outage; an estimator may have nothing to say
     in_flight: int
 
@@ -180,7 +181,7 @@ class Lane:
 
     def _learn_formats(self, camera: dict[str, Any]) -> None:
         for index, info in enumerate(camera["streams"]):
-            self._formats[index] = StreamFormat(info["pixel_format"], info["width"], info["height"])
+            self._formats[index] = stream_format(info, self.settings.near_bound_subpixels)
 
     def _encode(self, frame: RingFrame, stream: StreamFormat, depth_codec: str) -> tuple[Packed, float]:
         started_s = time.perf_counter()

@@ -6,7 +6,7 @@
 Owns the recording while it is open: one that is being recorded, or recompressed by somebody else, is
 refused. Segments are replaced one after the other, each in one step and only when every frame in it has
 been compared (see _recompress_segment), so that a kill at any moment loses nothing: what was done stays
-done, and the next run goes on behind it. Damaged segments are left alone and named.
+done, and the next run goes on behind it, within a segment too. Damaged segments are left alone and named.
 """
 
 from __future__ import annotations
@@ -21,12 +21,21 @@ from pathlib import Path
 
 from capture import session
 from capture._ordered_pool import OrderedPool
+from capture._recompress_leftovers import keep_best_leftovers, leftover_bytes
 from capture._recompress_plan import RECOVER, SegmentPlan, lossless_codec, plan_segment
 from capture._recompress_segment import Progress, Rewritten, Step, rewrite_segment
 from capture._recompress_totals import renew_totals, withdraw_totals
 from codec import durable
 from codec.depth import DepthCodec
-from codec.errors import ConfigError, DamagedError, FileBusyError, FormatError, NightrigError, StorageError
+from codec.errors import (
+    ConfigError,
+    DamagedError,
+    DiskFullError,
+    FileBusyError,
+    FormatError,
+    NightrigError,
+    StorageError,
+)
 
 __all__ = ["CameraReport", "Progress", "Recompression", "RecompressionReport", "Step"]
 
@@ -121,16 +130,22 @@ class Recompression:
             with durable.hold(segment):  # a writer may outlive its service, to bring home what is queued
                 pass
         alone = self._path.is_file()
+        self._leftovers: dict[Path, Path] = {}
         self._plans: dict[str, list[SegmentPlan]] = {}
         for name, segments in self._series.items():
             plans = [plan_segment(segment, self._codec, alone=alone) for segment in segments]
             self._plans[(alone and plans[0].camera) or name] = plans
         self._refuse_fresh()
+        freed_bytes = leftover_bytes(self._targets())
         for plan in sorted(self._pending(), key=lambda plan: plan.size, reverse=True):
-            _require_room(plan)
+            _require_room(plan, freed_bytes=freed_bytes)
 
     def _segments(self) -> Iterator[Path]:
         return chain.from_iterable(self._series.values())
+
+    def _targets(self) -> Iterator[Path]:
+        """Where the files really lie that are replaced."""
+        return (path.resolve() for path in self._segments())
 
     def _pending(self) -> list[SegmentPlan]:
         return [plan for plan in chain.from_iterable(self._plans.values()) if plan.frames]
@@ -154,8 +169,7 @@ class Recompression:
     def run(self, progress: Progress = lambda _: None) -> RecompressionReport:
         """Do it. Raises DiskFullError or StorageError; what was done until then stays done."""
         report = RecompressionReport(self._path, self._codec.name)
-        for left_behind in session.list_temporary_segments(path.resolve() for path in self._segments()):
-            durable.remove_file(left_behind)
+        self._leftovers = keep_best_leftovers(self._targets(), self._codec)
         try:
             if self._session is not None and self._pending():
                 withdraw_totals(self._session)
@@ -185,9 +199,13 @@ class Recompression:
             halves += step.halves
             progress(step)
 
+        leftover = self._leftovers.pop(plan.path.resolve(), None)
+        if leftover is not None and not _has_room(plan):  # to go on from it takes both at once
+            durable.remove_file(leftover)
+            leftover = None
         _require_room(plan)
         try:
-            done = rewrite_segment(plan.path, self._codec, pool, counted)
+            done = rewrite_segment(plan.path, self._codec, pool, counted, leftover=leftover)
         except FormatError as error:
             advice = f"; {RECOVER}" if isinstance(error, DamagedError) else ""
             report.left_alone.append(LeftAlone(plan.path, f"{error}{advice}"))
@@ -223,5 +241,13 @@ class Recompression:
         self.close()
 
 
-def _require_room(plan: SegmentPlan) -> None:
-    durable.require_room(plan.path.resolve().parent, plan.size + RESERVE_BYTES)
+def _require_room(plan: SegmentPlan, *, freed_bytes: int = 0) -> None:
+    durable.require_room(plan.path.resolve().parent, plan.size + RESERVE_BYTES - freed_bytes)
+
+
+def _has_room(plan: SegmentPlan) -> bool:
+    try:
+        _require_room(plan)
+    except DiskFullError:
+        return False
+    return True

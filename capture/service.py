@@ -37,7 +37,7 @@ from capture.versions import versions
 from capture.writer import COUNTERS as WRITER_COUNTERS
 from capture.writer import LaneSpec, WriterJob
 from codec import durable
-from codec.depth import codec_by_id
+from codec.depth import codec_by_id, get_codec
 from codec.errors import CameraError, DiskFullError, NightrigError, StorageError
 
 _MB = 1 << 20
@@ -200,6 +200,9 @@ class Service:
             self.problem(f"record.codec = {choice.asked!r} gives way to {choice.codec}: {choice.reason}")
         elif choice.asked != choice.codec:
             self._say(f"depth codec {choice.codec}: {choice.reason}")
+        if not get_codec(choice.codec).lossless:
+            bound = self._rig.record.near_bound_subpixels
+            self._say(f"depth is stored LOSSY, as the rig asks: disparity to within {bound:g}/32 pixel")
 
     def _create(self) -> None:
         """Rings and counters: made once, they outlive every child."""
@@ -230,6 +233,7 @@ class Service:
             counters_fd=self._writer_page.fd,
             depth_codec=self._codec.codec,
             jpeg_quality=record.jpeg_quality,
+            near_bound_subpixels=record.near_bound_subpixels,
             sync_s=record.sync_s,
             segment_s=record.segment_s,
             segment_bytes=int(record.segment_mb * _MB),

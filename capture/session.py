@@ -30,7 +30,9 @@ PARAMETERS_PREFIX = "parameters-"
 MESH_PREFIX = "mesh-"
 _SEGMENT = re.compile(r"^(?P<prefix>[a-z]+-)?(?P<number>[0-9]{3,})\.(?P<suffix>nrig|xz)\Z")
 _TEMPORARY_SUFFIX = ".recompress"
-_TEMPORARY = re.compile(rf"^\.(?P<segment>.+)\.[0-9a-f]{{8}}{re.escape(_TEMPORARY_SUFFIX)}\Z")
+_TEMPORARY = re.compile(
+    rf"^\.(?P<segment>.+)\.(?P<codec>[a-z0-9-]+)\.[0-9a-f]{{8}}{re.escape(_TEMPORARY_SUFFIX)}\Z"
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 
 RESERVED_NAMES = (PEOPLE, SESSION_FILE, EVENTS_FILE)
@@ -71,12 +73,21 @@ def next_segment_number(folder: Path, *, prefix: str = "", suffix: str = "nrig")
     return int(match["number"]) + 1
 
 
-def temporary_segment(segment: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class TemporarySegment:
+    """A file that was to replace `segment`, with its depth in the codec of that name."""
+
+    path: Path
+    segment: Path
+    codec: str
+
+
+def temporary_segment(segment: Path, codec: str) -> Path:
     """A new name beside a segment for what is to replace it; nothing that looks for segments finds it."""
-    return segment.with_name(f".{segment.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
+    return segment.with_name(f".{segment.name}.{codec}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
 
 
-def list_temporary_segments(segments: Iterable[Path]) -> list[Path]:
+def list_temporary_segments(segments: Iterable[Path]) -> list[TemporarySegment]:
     """What a killed program left beside these segments. Raises StorageError."""
     names: dict[Path, set[str]] = {}
     for segment in segments:
@@ -90,8 +101,8 @@ def list_temporary_segments(segments: Iterable[Path]) -> list[Path]:
         for path in paths:
             match = _TEMPORARY.match(path.name)
             if match and match["segment"] in own:
-                found.append(path)
-    return sorted(found)
+                found.append(TemporarySegment(path, folder / match["segment"], match["codec"]))
+    return sorted(found, key=lambda left: left.path)
 
 
 def create_session(root: Path, rig: str, config: dict[str, Any], versions: dict[str, str]) -> Path:

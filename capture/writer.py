@@ -74,6 +74,7 @@ class WriterJob:
     counters_fd: int
     depth_codec: str
     jpeg_quality: int
+    near_bound_subpixels: float
     sync_s: float
     segment_s: float
     segment_bytes: int
@@ -124,6 +125,7 @@ class _Writer:
             counters=self._counters,
             settings=LaneSettings(
                 jpeg_quality=self._job.jpeg_quality,
+                near_bound_subpixels=self._job.near_bound_subpixels,
                 live=spec.is_camera,
                 in_flight=2 * self._job.threads + 2,
             ),

@@ -28,6 +28,7 @@ Looks at headers and indexes only; `nightrig verify` reads every byte.
 exit codes: 0 done; 1 failed; 2 usage."""
 
 _HEADER = ("stream", "format", "size", "fps", "measured", "frames", "duration", "raw", "file", "ratio")
+_DISTANCES_M = (1, 4)  # at which the error of a lossy stream is told
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -164,12 +165,30 @@ def _row(name: str, stream: dict[str, Any]) -> tuple[str, ...]:
 
 def _losses(facts: dict[str, Any]) -> list[str]:
     """Streams whose depth is not what was measured, bit for bit."""
-    return [
-        f"LOSSY by choice: {name} keeps disparity to within {stream['lossy']['bound_subpixels']:g}/32 pixel "
-        f"of what was measured ({stream['codecs']['near']} of {stream['frames']} frames)"
-        for name, stream in facts["streams"].items()
-        if stream["lossy"]
-    ]
+    lines = []
+    for name, stream in facts["streams"].items():
+        if stream["lossy"]:
+            bound = f"{stream['lossy']['bound_subpixels']:g}/32 pixel{_at_distances(stream)}"
+            share = f"{stream['codecs']['near']} of {stream['frames']} frames"
+            lines.append(
+                f"LOSSY by choice: {name} keeps disparity to within {bound} of what was measured ({share})"
+            )
+    return lines
+
+
+def _at_distances(stream: dict[str, Any]) -> str:
+    """What the bound means there, where the depth unit is known."""
+    bound, constant = stream["lossy"]["bound_subpixels"], stream["lossy"]["disparity_constant"]
+    unit_m = stream["depth_scale_m"]
+    if not unit_m:
+        return ""
+    errors = []
+    for distance_m in _DISTANCES_M:
+        depth = distance_m / unit_m
+        if bound * depth < constant:  # beyond this the camera measures nothing
+            error_m = bound * depth**2 / (constant - bound * depth) * unit_m
+            errors.append(f"{error_m * 1000:.1f} mm at {distance_m} m")
+    return f" ({', '.join(errors)})" if errors else ""
 
 
 def _missing(facts: dict[str, Any]) -> list[str]:

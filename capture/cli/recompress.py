@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ examples:
 
 Works in place, a segment at a time: the new file is written beside the old one, read back from the disk,
 and every frame in it decoded and compared with the old one before it takes the old one's name. Ctrl-C, a
-kill or a power cut at any moment loses nothing; the same command goes on where it was. It needs room on
-the disk for the largest segment once more. Everything but depth stays as it is, byte for byte, and a frame
+kill or a power cut at any moment loses nothing; the same command goes on where it was, for which the part
+of a new file that was written stays beside the old one under a name with a dot. It needs room on the disk
+for the largest segment once more. Everything but depth stays as it is, byte for byte, and a frame
 that would get larger keeps the codec it has. Damaged segments are left alone and named. A recording that
 is still being written is refused.
-exit codes: 0 all done; 3 done, but segments had to be left alone, and which; 1 failed; 2 usage."""
+exit codes: 0 all done; 3 done, but segments had to be left alone, and which; 1 failed; 2 usage;
+130 interrupted."""
 
 _HEADER = ("camera", "segments", "frames", "kept", "before", "after", "ratio")
 
@@ -40,11 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    with (
-        Recompression(args.path, codec=args.codec, jobs=args.jobs) as work,
-        Progress("recompress", 2 * work.frames, unit="frames", steps=2) as progress,
-    ):
-        report = work.run(_Teller(progress))
+    try:
+        with (
+            Recompression(args.path, codec=args.codec, jobs=args.jobs) as work,
+            Progress("recompress", 2 * work.frames, unit="frames", steps=2) as progress,
+        ):
+            report = work.run(_Teller(progress))
+    except KeyboardInterrupt:
+        print(
+            "nightrig: interrupted; nothing is lost, the same command goes on where it was", file=sys.stderr
+        )
+        return 130
     code = 3 if report.left_alone else 0
     print(json.dumps(_facts(report, code)) if args.json else _text(report))
     return code

@@ -102,6 +102,7 @@ class StereoEstimator:
             intrinsics=lens,
             depth_scale_m=options.depth_scale_m,
             camera_from_stream=cast("Matrix4", tuple(tuple(map(float, row)) for row in pose)),
+            focal_baseline_px_m=abs(rectification.focal_baseline_px_m),
         )
         return (depth,)
 

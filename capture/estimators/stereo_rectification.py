@@ -76,6 +76,7 @@ class Rectification:
     right: View
     intrinsics: Intrinsics
     left_from_rectified: Array
+    focal_baseline_px_m: float
     disparity_min: int
     disparity_count: int
     margin: int
@@ -117,6 +118,7 @@ def rectify(pair: Pair, *, scale: float, reach: Reach) -> Rectification:
         right=View(pair.right, eyes[1].size, _fixed_point(right_maps)),
         intrinsics=Intrinsics(*size, fx=fx, fy=fy, cx=cx, cy=cy),
         left_from_rectified=left_from_rectified,
+        focal_baseline_px_m=focal_baseline,
         disparity_min=first,
         disparity_count=count,
         margin=margin,

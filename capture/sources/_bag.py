@@ -168,6 +168,7 @@ class BagSource:
                 pixel_format=pixel_format,
                 reference=reference,
                 depth_scale_m=player.depth_scale_m(choice),
+                baseline_m=player.baseline_m(choice),
             )
             streams.append(stream)
             self._readers[stream_key(choice.profile)] = StreamReader(self._rs, stream, clock, convert=convert)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from capture.sources._rs_options import stereo_baseline_m
 from capture.sources._rs_profiles import Chosen, stream_key
 from capture.sources._rs_sdk import SOFTWARE_ONLY, start_into_queue
 
@@ -54,6 +55,10 @@ class BagPlayer:
         if choice.name != "depth" or not sensor.is_depth_sensor():
             return None
         return float(sensor.as_depth_sensor().get_depth_scale())
+
+    def baseline_m(self, choice: Chosen) -> float | None:
+        """Of a stereo camera's depth stream, where the recording has it."""
+        return stereo_baseline_m(self._rs, self._sensors[choice.sensor]) if choice.name == "depth" else None
 
     def start(self, streams: Sequence[Chosen]) -> None:
         largest = max(_frame_bytes(choice.profile) for choice in streams)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from capture.frames import CameraInfo, Intrinsics, Matrix4, StreamInfo
 from capture.sources._actor import Actor, Moment
-from capture.sources._d435_noise import StereoNoise
+from capture.sources._d435_noise import BASELINE_MM, StereoNoise
 from capture.sources._picture import ColorImager, Sight
 from capture.sources._raster import Fragments
 from capture.sources._room import as_matrix4, ring_pose
@@ -77,7 +77,19 @@ def camera_info(name: str, spec: SimulatedSpec, color_format: str = "jpeg") -> C
         width, height, fps = _size_and_rate(name, "depth", spec.depth)
         focal = _DEPTH_FOCAL_PX.get((width, height), width / 2)
         lens = _lens(width, height, focal, "brown_conrady")
-        streams.append(StreamInfo("depth", "z16", width, height, fps, lens, DEPTH_SCALE_M))
+        focal_baseline_px_m = focal * BASELINE_MM / 1000
+        streams.append(
+            StreamInfo(
+                "depth",
+                "z16",
+                width,
+                height,
+                fps,
+                lens,
+                DEPTH_SCALE_M,
+                focal_baseline_px_m=focal_baseline_px_m,
+            )
+        )
     if spec.color is not None:
         width, height, fps = _size_and_rate(name, "color", spec.color)
         lens = _lens(width, height, height * _COLOR_FOCAL_PER_HEIGHT, "inverse_brown_conrady")

@@ -60,6 +60,17 @@ def options_in_force(rs: Any, device: Any) -> dict[str, float | int | str | bool
     return values
 
 
+def stereo_baseline_m(rs: Any, sensor: Any) -> float | None:
+    """How far apart the imagers of a stereo depth sensor stand; None of a sensor that does not say it."""
+    option = rs.option.stereo_baseline
+    if not sensor.supports(option):
+        return None
+    try:
+        return abs(float(sensor.get_option(option))) / 1000 or None  # librealsense has it in millimetres
+    except RuntimeError:
+        return None  # a recording may name the option without its value
+
+
 def option_value(values: Mapping[str, float], name: str, default: float) -> float:
     """A value of the spec, however the user spelled its name."""
     return _normalised(values).get(name, default)

@@ -138,19 +138,24 @@ def stream_info(
     pixel_format: str,
     reference: Any,
     depth_scale_m: float | None,
+    baseline_m: float | None = None,
     decimation: int = 1,
 ) -> StreamInfo:
     """What a file says of the stream; `reference` is the profile whose frame is the camera's."""
     video = profile.as_video_stream_profile()
+    intrinsics = _intrinsics(video, decimation)
+    # Disparity is measured before the image shrinks.
+    matched_fx = intrinsics.fx * decimation if intrinsics is not None else None
     return StreamInfo(
         name=name,
         pixel_format=pixel_format,
         width=_decimated(video.width(), decimation),
         height=_decimated(video.height(), decimation),
         fps=float(video.fps()),
-        intrinsics=_intrinsics(video, decimation),
+        intrinsics=intrinsics,
         depth_scale_m=depth_scale_m,
         camera_from_stream=_camera_from_stream(profile, reference),
+        focal_baseline_px_m=matched_fx * baseline_m if matched_fx and baseline_m else None,
     )
 
 

@@ -18,7 +18,13 @@ from typing import Any
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.sources._rs_devices import candidates, describe_all
 from capture.sources._rs_frames import DeviceClock, StreamReader
-from capture.sources._rs_options import apply_options, option_value, options_in_force, raise_pool
+from capture.sources._rs_options import (
+    apply_options,
+    option_value,
+    options_in_force,
+    raise_pool,
+    stereo_baseline_m,
+)
 from capture.sources._rs_profiles import Chosen, choose_profiles, stream_info, stream_key
 from capture.sources._rs_sdk import explained, info, load_sdk, start_into_queue
 from capture.specs import RealSenseSpec
@@ -144,6 +150,7 @@ class RealSenseSource:
                 pixel_format=choice.profile.format().name,
                 reference=reference,
                 depth_scale_m=float(sensor.as_depth_sensor().get_depth_scale()) if is_depth else None,
+                baseline_m=stereo_baseline_m(self._rs, sensor) if is_depth else None,
                 decimation=factor,
             )
             process = self._decimation(factor).process if factor > 1 else None

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.frames import CameraInfo, Frame, Intrinsics, Matrix4, StreamInfo
+from capture.sources._d435_noise import BASELINE_MM
 from capture.sources._rs_frames import CLOCK_PERIOD_S
 from capture.sources._rs_sdk import SOFTWARE_ONLY, load_sdk
 from capture.sources.realsense import RealSenseSource
@@ -30,7 +31,6 @@ Array = npt.NDArray[np.generic]
 
 # What a real camera's pool holds; a software device's is without bounds until told otherwise.
 _POOL_FRAMES = 16
-_BASELINE_MM = 50.0
 _MODEL = "Intel RealSense D435"
 _FIRMWARE = "5.17.0.10"
 # Of a stream's name: librealsense's stream and index, format, bytes per pixel, sensor.
@@ -153,7 +153,7 @@ class VirtualD435:
         sensor = self._sensor(sensor_name)
         if stream.name == "depth" and is_first:
             sensor.add_read_only_option(rs.option.depth_units, stream.depth_scale_m or 0.001)
-            sensor.add_read_only_option(rs.option.stereo_baseline, _BASELINE_MM)
+            sensor.add_read_only_option(rs.option.stereo_baseline, BASELINE_MM)
         video = rs.video_stream()
         video.type = getattr(rs.stream, kind)
         video.index = index

@@ -31,11 +31,12 @@ from codec.depth.lattice_lz4 import LatticeLz4Codec
 from codec.depth.lattice_rans import LatticeRansCodec
 from codec.depth.lz4_planes import Lz4PlanesCodec
 from codec.depth.max_codec import MaxCodec
-from codec.depth.near import NearCodec, NearSettings, StatedLoss, stated_loss
+from codec.depth.near import BELOW_SENSOR_NOISE, NearCodec, NearSettings, StatedLoss, stated_loss
 from codec.depth.raw import RawCodec
 from codec.errors import CodecError
 
 __all__ = [
+    "BELOW_SENSOR_NOISE",
     "CODEC_NAMES",
     "DEFAULT_CODEC",
     "DEFAULT_MAX_PIXELS",

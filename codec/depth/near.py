@@ -42,8 +42,9 @@ BELOW_SENSOR_NOISE = 2.5
 _BOUND_UNIT = 256
 _LOSS = struct.Struct("<HI")
 _LARGEST_CONSTANT = 2**32 - 1
-_TYPICAL_CONSTANT_PER_COLUMN = 0.5 * 50 * SUBPIXELS
-"""A D435: the focal length is about half the width, the baseline 50 mm, the depth unit a millimetre."""
+TYPICAL_FOCAL_BASELINE_PX_M = 0.5 * 0.050
+"""For each column of the image, of a D435: the focal length is about half the width, the baseline 50 mm."""
+_MILLIMETRES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class NearSettings:
 
     bound_subpixels: largest change of a pixel's disparity, in 1/32 pixel; above 0, below 256.
     disparity_constant: focal length in pixels * baseline * 32, in units of the depth values (606,000 for a
-    D435 at 640x480 with millimetres). None takes what is typical for the width of the image.
+    D435 at 640x480 with millimetres). None takes what is typical for the width of the image in millimetres.
     """
 
     bound_subpixels: float = BELOW_SENSOR_NOISE
@@ -97,8 +98,8 @@ class NearCodec:
     def _constant(self, image: Image) -> int:
         constant = self._settings.disparity_constant
         if constant is None:
-            constant = min(_TYPICAL_CONSTANT_PER_COLUMN * image.shape[1], _LARGEST_CONSTANT)
-        return round(constant)
+            constant = TYPICAL_FOCAL_BASELINE_PX_M * image.shape[1] * SUBPIXELS * _MILLIMETRES
+        return min(round(constant), _LARGEST_CONSTANT)
 
     def encode(self, array: Image) -> bytes:
         image = contiguous_image(array, max_pixels=self._max_pixels)

@@ -60,6 +60,7 @@ def test_smallest_rig_has_sensible_defaults(load: Any) -> None:
     assert rig.record.model_dump() == {
         "root": "recordings",
         "codec": "lattice-lz4",
+        "near_bound_subpixels": 2.5,
         "jpeg_quality": 90,
         "mesh_preset": 1,
         "sync_s": 0.5,
@@ -232,6 +233,8 @@ def test_address_that_can_be_no_file_is_taken_as_it_is(load: Any, device: str) -
         ("queue_mb = inf\n" + CAMERA, ("queue_mb = inf", "finite")),
         ("duration_s = nan\n" + CAMERA, ("duration_s = nan", "finite")),
         ("[record]\nsegment_mb = inf\n" + CAMERA, ("record.segment_mb = inf", "finite")),
+        ("[record]\nnear_bound_subpixels = 0\n" + CAMERA, ("record.near_bound_subpixels = 0", "0.0039")),
+        ("[record]\nnear_bound_subpixels = 256\n" + CAMERA, ("near_bound_subpixels = 256", "less than 256")),
         ("[record]\njpeg_quality = 101\n" + CAMERA, ("record.jpeg_quality = 101", "100")),
         ("[record]\ncodec = 'latice-lz4'\n" + CAMERA, ("record.codec = 'latice-lz4'", "'lattice-lz4'")),
         (CAMERA + "stall_s = inf", ("cameras.0.stall_s = inf", "finite")),

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 
 from capture.decoding import decode
-from capture.encoding import StreamFormat, encode
+from capture.encoding import StreamFormat, encode, stream_format
 from capture.ring import FRAME as RING_FRAME
 from capture.ring import RingFrame
-from codec.depth import CODEC_NAMES, get_codec
+from codec.depth import CODEC_NAMES, StatedLoss, get_codec, stated_loss
 from codec.errors import CodecError
 from codec.records.layout import CODEC_F32, CODEC_JPEG, FRAME, Header, unpack_header
 
@@ -70,6 +70,39 @@ def test_depth_and_infrared_come_back_bit_for_bit_with_every_codec(codec: str) -
     header, payload = encoded(GREY, "y8", codec)
     assert header.codec == get_codec("raw" if codec == "raw" else "lz4").id
     assert np.array_equal(decode(header, payload, "y8"), GREY)
+
+
+ROOM = np.arange(500, 4500, 5, dtype=np.uint16).reshape(20, 40)
+D435 = {"pixel_format": "z16", "width": 40, "height": 20, "depth_scale_m": 0.001}
+
+
+@pytest.mark.parametrize(
+    ("camera", "constant"),
+    [
+        ({"focal_baseline_px_m": 379 * 0.050}, 379 * 50 * 32),
+        ({"focal_baseline_px_m": 379 * 0.050, "depth_scale_m": 0.0001}, 379 * 500 * 32),
+        ({"focal_baseline_px_m": None}, 20 * 50 * 32),
+        ({"depth_scale_m": 0.0001}, 20 * 500 * 32),
+        ({"depth_scale_m": None}, 20 * 50 * 32),
+        ({"focal_baseline_px_m": 1e30}, 20 * 50 * 32),
+    ],
+    ids=["known", "other-unit", "typical", "typical-in-other-unit", "no-unit", "nonsense"],
+)
+def test_lossy_depth_keeps_within_the_bound_of_this_very_camera(
+    camera: dict[str, Any], constant: int
+) -> None:
+    stream = stream_format(D435 | camera, 1.5)
+    _, payload, _ = encode(ring_frame(ROOM), stream, depth_codec="near", jpeg_quality=90)
+    assert stated_loss(payload) == StatedLoss(1.5, constant)
+    stored = get_codec("near").decode(payload)
+    assert np.abs(constant / stored - constant / ROOM).max() <= 1.5
+
+
+def test_each_stream_has_its_own_bound_in_the_same_thread() -> None:
+    for bound in (1.0, 4.0, 1.0):
+        stream = stream_format(D435, bound)
+        _, payload, _ = encode(ring_frame(ROOM), stream, depth_codec="near", jpeg_quality=90)
+        assert stated_loss(payload) == StatedLoss(bound, 20 * 50 * 32)
 
 
 def test_picture_that_came_as_jpeg_stays_as_it_came() -> None:

@@ -162,6 +162,7 @@ def test_two_webcams_become_a_metric_depth_stream_of_their_own(tmp_path: Path) -
     with Recording(Path(account["session"])) as recording:
         depth = recording.streams["stereo/depth"]
         assert len(depth) >= 5
+        assert depth.info.focal_baseline_px_m == pytest.approx(focal * baseline_m, rel=0.05)
         image = depth.frame(0).data.astype(float) * (depth.info.depth_scale_m or 0)
         measured = image[image > 0]
         assert measured.size > 0.6 * image.size

@@ -55,7 +55,7 @@ class Bench:
             open_files=self._open_files,
             pool=self._pools[-2],
             counters=self.counters,
-            settings=LaneSettings(jpeg_quality=90, live=True, in_flight=6),
+            settings=LaneSettings(jpeg_quality=90, near_bound_subpixels=2.5, live=True, in_flight=6),
             on_done=lambda: None,
             report=lambda kind, **fields: self.told.append(fields["message"]),
         )

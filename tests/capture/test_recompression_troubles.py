@@ -266,12 +266,15 @@ def test_leftovers_of_a_killed_run_are_no_part_of_the_recording_and_go_with_the_
 ) -> None:
     folder = maker.camera("front", frames=6, per_segment=3, depth_codec="raw")
     maker.finish()
-    left = session.temporary_segment(folder / "001.nrig")
+    left = session.temporary_segment(folder / "001.nrig", "lattice-lz4")
     left.write_bytes(b"half a segment")
+    other = session.temporary_segment(folder / "000.nrig", "max")
+    other.write_bytes((folder / "000.nrig").read_bytes())
     strange = folder / ".000.nrig.notes"
     strange.write_bytes(b"somebody else's")
     assert session.list_segments(folder) == [folder / "000.nrig", folder / "001.nrig"]
     assert verify(maker.folder).verdict == "clean"
     recompress(maker.folder)
     assert not left.exists()
+    assert not other.exists()
     assert strange.exists()

@@ -15,7 +15,7 @@ import pytest
 
 from capture.spawn import Child
 from codec import DepthReader
-from codec.depth import codec_by_id, has_kernels
+from codec.depth import StatedLoss, codec_by_id, has_kernels, stated_loss
 from codec.records import RecordFile
 from tests.capture.rigs import (
     event_kinds,
@@ -409,6 +409,20 @@ def test_codec_that_auto_took_is_written_and_stands_beside_what_was_asked_for(tm
     assert (event["codec"], event["reason"]) == (taken, told["depth_codec"]["reason"])
     assert event["trials"][0]["ns_per_pixel"] > 0
     assert _codecs_on_disk(folder) == {taken}
+
+
+@pytest.mark.skipif(not has_kernels(), reason="without the kernel near gives way to a lossless codec")
+def test_lossy_depth_is_announced_and_kept_to_the_bound_of_the_rig(tmp_path: Path) -> None:
+    head = '[record]\nreserve_mb = 1\ncodec = "near"\nnear_bound_subpixels = 1.5\n'
+    code, account, err = record(small_rig(tmp_path, head=head), tmp_path / "out", "--duration", "1")
+    assert code == 0, err
+    assert "depth is stored LOSSY, as the rig asks: disparity to within 1.5/32 pixel" in err
+    assert all(stream["dropped"] == 0 for stream in account["streams"].values())
+    folder = next((tmp_path / "out").iterdir())
+    assert _codecs_on_disk(folder) == {"near"}
+    with RecordFile(next(folder.glob("cam0/*.nrig"))) as file:
+        loss = stated_loss(file.read(int(file.frames(0)[0])).payload)
+    assert loss == StatedLoss(1.5, 80 * 50 * 32)  # half the width, 50 mm, in millimetres
 
 
 @pytest.fixture

@@ -295,14 +295,16 @@ def test_temporary_segments_are_beside_theirs_and_found_by_nothing_but_their_own
 ) -> None:
     segment = recording(tmp_path / "front" / "000.nrig")
     other = recording(tmp_path / "front" / "001.nrig")
-    first, second = session.temporary_segment(segment), session.temporary_segment(segment)
+    first, second = (session.temporary_segment(segment, "lattice-rans") for _ in range(2))
     assert first != second
     assert first.parent == segment.parent
     for path in (first, second):
         path.write_bytes(b"half")
     assert list_segments(tmp_path / "front") == [segment, other]
     assert open_session(tmp_path).series[0].segments == (segment, other)
-    assert session.list_temporary_segments([segment]) == sorted([first, second])
+    found = session.list_temporary_segments([segment])
+    assert [left.path for left in found] == sorted([first, second])
+    assert {(left.segment, left.codec) for left in found} == {(segment, "lattice-rans")}
     assert session.list_temporary_segments([other]) == []
     with pytest.raises(StorageError, match="cannot read the folder"):
         session.list_temporary_segments([tmp_path / "missing" / "000.nrig"])

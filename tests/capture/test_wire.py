@@ -36,6 +36,7 @@ _STREAMS = st.builds(
     intrinsics=st.none() | _INTRINSICS,
     depth_scale_m=st.none() | _NUMBERS,
     camera_from_stream=_MATRICES,
+    focal_baseline_px_m=st.none() | _NUMBERS,
 )
 _CAMERAS = st.builds(
     CameraInfo,

@@ -256,7 +256,7 @@ def test_kill_at_random_moments_loses_nothing_and_the_next_run_goes_on(maker: Se
         assert frames_of(maker.folder) == frames
         report = verify(maker.folder)
         assert (report.verdict, report.problems, report.notes) == (verdict, [], [])
-        assert len(temporaries(maker.folder)) <= 1
+        assert len(temporaries(maker.folder)) <= 2  # the best of the runs before, and this one's
         done, before = done_segments(maker.folder), done
         assert done >= before
     assert killed_at_work > 0
@@ -328,7 +328,7 @@ def _stream_totals(folder: Path) -> list[dict[str, int]]:
     return list(session.load_session(folder)["totals"]["streams"].values())
 
 
-def test_ctrl_c_ends_quickly_in_one_line_and_leaves_no_litter(maker: SessionMaker) -> None:
+def test_ctrl_c_ends_quickly_in_one_line_that_says_how_to_go_on(maker: SessionMaker) -> None:
     maker.camera("front", frames=400, per_segment=4, color=False, depth_codec="raw")
     maker.finish()
     with launched(maker.folder, dying=_SLOW.format(seconds=0.05)) as process:
@@ -336,8 +336,9 @@ def test_ctrl_c_ends_quickly_in_one_line_and_leaves_no_litter(maker: SessionMake
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=10)
-    assert (process.returncode, out, err) == (130, "", "nightrig: interrupted\n")
-    assert temporaries(maker.folder) == []
+    assert (process.returncode, out) == (130, "")
+    assert err == "nightrig: interrupted; nothing is lost, the same command goes on where it was\n"
+    assert len(temporaries(maker.folder)) <= 1
     assert 0 < done_segments(maker.folder) < 100
     assert verify(maker.folder).verdict == "clean"
     assert None not in [s["file_bytes"] for s in _stream_totals(maker.folder)]

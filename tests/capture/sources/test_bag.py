@@ -147,6 +147,8 @@ def test_camera_info_is_the_recorded_cameras(source: BagSource, recording: Path)
     streams = {found.name: found for found in info.streams}
     assert set(streams) == {"depth", "infrared1", "infrared2", "color"}
     assert streams["depth"].depth_scale_m == pytest.approx(0.001)
+    assert streams["depth"].focal_baseline_px_m == pytest.approx(40.5 * 0.050)
+    assert streams["color"].focal_baseline_px_m is None
     assert (streams["color"].width, streams["color"].height, streams["color"].fps) == (WIDTH, HEIGHT, FPS)
     assert streams["depth"].intrinsics is not None
     assert streams["depth"].intrinsics.fx == pytest.approx(40.5)

@@ -323,6 +323,8 @@ def test_camera_info_tells_everything_a_reader_needs(source: RealSenseSource) ->
     depth, color = info.streams
     assert depth.depth_scale_m == pytest.approx(0.001)
     assert color.depth_scale_m is None
+    assert depth.focal_baseline_px_m == pytest.approx(40.5 * 0.050)
+    assert color.focal_baseline_px_m is None
     assert depth.intrinsics == stream("depth").intrinsics
     assert depth.camera_from_stream is not None
     assert np.array_equal(depth.camera_from_stream, np.eye(4))

@@ -57,6 +57,8 @@ def test_it_describes_itself_like_a_d435() -> None:
     assert depth.depth_scale_m == 0.001
     assert depth.intrinsics is not None
     assert depth.intrinsics.fx == 424.0
+    assert depth.focal_baseline_px_m == pytest.approx(424.0 * 0.050)
+    assert color.focal_baseline_px_m is None
     assert color.camera_from_stream is not None
     assert color.camera_from_stream[0][3] == 0.015
     assert info.world_from_camera == ring_pose(1, 2)

@@ -96,6 +96,7 @@ def test_camera_info_is_the_rendered_cameras(source: VirtualRealSenseSource, loo
         assert mine.intrinsics.model == rendered.intrinsics.model
     depth, color = info.streams
     assert depth.depth_scale_m == pytest.approx(loop.info.streams[0].depth_scale_m)
+    assert depth.focal_baseline_px_m == pytest.approx(loop.info.streams[0].focal_baseline_px_m)
     assert color.camera_from_stream is not None
     assert loop.info.streams[1].camera_from_stream is not None
     assert np.allclose(color.camera_from_stream, loop.info.streams[1].camera_from_stream)
