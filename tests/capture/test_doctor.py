@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from capture import doctor, trials, usb
@@ -166,6 +169,26 @@ def test_the_trials_measure_something_and_leave_no_file(tmp_path: Path) -> None:
     assert trials.jpeg_encode(90, seconds=0.05) > 0
     assert trials.disk_write(tmp_path) > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_codec_that_takes_seconds_for_a_frame_is_judged_by_a_strip_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows: list[int] = []
+
+    class Slow:
+        def encode(self, image: npt.NDArray[np.uint16]) -> bytes:
+            rows.append(len(image))
+            until_s = time.process_time() + image.size * 10e-6
+            while time.process_time() < until_s:
+                pass
+            return bytes(image.nbytes // 2)
+
+    monkeypatch.setattr(trials, "get_codec", lambda _: Slow())
+    tried = trials.depth_codecs(["slow"])["slow"]
+    assert rows == [16]
+    assert tried.ratio == 2
+    assert tried.ns_per_pixel == pytest.approx(10_000, rel=0.2)
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
