@@ -345,6 +345,7 @@ def test_ids_and_names_never_change() -> None:
 
 def test_public_names() -> None:
     assert sorted(codec.depth.__all__) == [
+        "BELOW_SENSOR_NOISE",
         "CODEC_NAMES",
         "DEFAULT_CODEC",
         "DEFAULT_MAX_PIXELS",
@@ -353,6 +354,7 @@ def test_public_names() -> None:
         "StatedLoss",
         "codec_by_id",
         "codec_name",
+        "declared_shape",
         "get_codec",
         "has_kernels",
         "stated_loss",
