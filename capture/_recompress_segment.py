@@ -27,6 +27,7 @@ from capture._recompress_leftovers import Leftover
 from capture._recompress_plan import pending_frames, refuse_damage
 from capture.decoding import Array, decode, thread_codec
 from codec import durable
+from codec.context_maps import learn_maps
 from codec.depth import DepthCodec
 from codec.errors import CodecError, DamagedError, FormatError, StorageError
 from codec.records.layout import (
@@ -103,6 +104,7 @@ def rewrite_segment(
     segment = path.resolve()  # a link stays one, and the new file lies on the disk that the old one is on
     with durable.hold(segment), RecordFile(segment) as old:
         refuse_damage(old)
+        learn_maps(old)
         pending = pending_frames(old, codec)
         temporary = session.temporary_segment(segment, codec.name)
         earlier = Leftover(leftover, codec)

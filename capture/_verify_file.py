@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.decoding import decode
+from codec.context_maps import learn_maps
 from codec.errors import CodecError, DamagedError
 from codec.records.layout import (
     CLOCK,
@@ -80,6 +81,7 @@ class FileCheck:
 def check_file(path: Path, pool: Executor, progress: Progress) -> FileCheck:
     """Read all of it. Raises NotOurFileError or StorageError."""
     with RecordFile(path, use_index=False) as file, RecordFile(path) as indexed:
+        learn_maps(file)
         check = FileCheck(
             path=path,
             size=file.size,

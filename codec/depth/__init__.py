@@ -26,6 +26,7 @@ import difflib
 from typing import Protocol
 
 from codec.depth import _native
+from codec.depth._context_model import has_map, learn_map, newest_map
 from codec.depth._images import DEFAULT_MAX_PIXELS, Image, Payload, read_header
 from codec.depth.lattice_lz4 import LatticeLz4Codec
 from codec.depth.lattice_rans import LatticeRansCodec
@@ -48,6 +49,9 @@ __all__ = [
     "declared_shape",
     "get_codec",
     "has_kernels",
+    "has_map",
+    "learn_map",
+    "newest_map",
     "stated_loss",
 ]
 

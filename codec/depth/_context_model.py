@@ -101,10 +101,40 @@ class ContextMap:
         return head + self.class_of.tobytes() + self.defaults.tobytes()
 
 
+_learnt: dict[int, ContextMap] = {}
+
+
+def _map_file(map_id: int) -> Path:
+    return Path(__file__).parent / "maps" / f"{map_id}.map"
+
+
+def newest_map() -> tuple[int, bytes]:
+    """The number and the content of the map that frames are encoded with."""
+    return NEWEST_MAP, context_map(NEWEST_MAP).content.tobytes()
+
+
+def has_map(map_id: int) -> bool:
+    """Whether payloads that name this map can be decoded."""
+    return map_id in _learnt or _map_file(map_id).is_file()
+
+
+def learn_map(content: bytes) -> None:
+    """Make a map known that a file brought along. Raises CodecError where it is none, or where another one
+    has its number."""
+    found = ContextMap.from_bytes(content)
+    if has_map(found.id):
+        if context_map(found.id).content.tobytes() != content:
+            raise CodecError(f"there is another context map {found.id}: one of them is none of ours")
+        return
+    _learnt[found.id] = found
+
+
 @cache
 def context_map(map_id: int) -> ContextMap:
     """The map that a payload names. Raises CodecError for one that this version does not have."""
-    file = Path(__file__).parent / "maps" / f"{map_id}.map"
+    if map_id in _learnt:
+        return _learnt[map_id]
+    file = _map_file(map_id)
     if not file.is_file():
         raise CodecError(f"lattice-rans payload needs context map {map_id}: a newer nightrig has it")
     found = ContextMap.from_bytes(file.read_bytes())
