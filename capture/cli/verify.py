@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from capture.cli._codecs import Lossy, bound_words, lossy_streams
+from capture.cli._ctrl_c import CtrlC
+from capture.cli._kernels import warn_of_verifying
 from capture.cli._progress import Progress, clock, size
 from capture.cli._tables import plural, table
 from capture.recording import RecordedGap, Recording
@@ -44,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     total = total_bytes(args.path)
-    with Progress("verify", total, unit="B") as progress:
+    warn_of_verifying(args.path)
+    with Progress("verify", total, unit="B") as progress, CtrlC(progress.say):
         report = verify(args.path, progress=progress)
     code = 0 if report.verdict == CLEAN else 3
     with Recording(args.path) as recording:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from capture import _verify_file
 from capture import session as files
 from capture.cli import main
 from capture.cli._progress import Progress
+from capture.verification import verify
 from codec import DepthGap, DepthWriter
 from codec.mesh import MeshWriter
-from codec.records import RecordFile
+from codec.records import Record, RecordFile
 from tests.capture.make_session import (
     HEIGHT,
     WIDTH,
@@ -322,3 +324,25 @@ def test_mesh_file_that_is_a_link_to_nowhere_is_damage_too(
     assert main(["info", str(maker.folder)]) == 0
     main(["recover", str(maker.folder), "--out", str(tmp_path / "copy")])
     assert "0 meshes saved" in capsys.readouterr().out
+
+
+def test_bar_counts_a_frame_when_it_is_decoded(maker: SessionMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker.camera("front", frames=9, color=False)
+    decoded: list[int] = []
+
+    def decode(record: Record, _: str) -> str:
+        decoded.append(record.header.total_bytes)
+        return ""
+
+    monkeypatch.setattr(_verify_file, "_decodes", decode)
+    sizes = {path: path.stat().st_size for path in (maker.folder / "front").iterdir()}
+    counted = 0
+
+    def progress(amount: int) -> None:
+        nonlocal counted
+        counted += amount
+        others = 9 * 64 + 4000  # the records that are no frames are small
+        assert counted <= sum(decoded) + others
+
+    verify(maker.finish(), progress=progress)
+    assert 0 < counted <= sum(sizes.values())
