@@ -93,9 +93,10 @@ class Progress:
         numbers = self._numbers()
         columns = shutil.get_terminal_size().columns - 1
         # Numbers tell more than the bar does: it takes what they leave.
-        bar = max(_SHORTEST_BAR, min(_BAR, columns - len(f"{self._label} [] {numbers}")))
+        bar = min(_BAR, columns - len(f"{self._label} [] {numbers}"))
         full = round(bar * self._share)
-        line = f"{self._label} [{'#' * full}{'.' * (bar - full)}] {numbers}"[:columns]
+        drawn = f" [{'#' * full}{'.' * (bar - full)}]" if bar >= _SHORTEST_BAR else ""
+        line = f"{self._label}{drawn} {numbers}"[:columns]
         self._print("\r" + line.ljust(self._width))
         self._width = len(line)
 
