@@ -45,12 +45,19 @@ from codec.records.writer import Packed, RecordWriter
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Progress: so many half frames (one when it is rewritten, one when it has been compared), and the
-    bytes of payload they had and have now."""
+    """Progress: so many frames rewritten and so many compared, and the bytes of payload they had and have
+    now. `is_work` where that took the time it takes; false for what was done before, or will not be done."""
 
-    halves: int
+    written: int = 0
+    compared: int = 0
     before_bytes: int = 0
     after_bytes: int = 0
+    is_work: bool = True
+
+    @property
+    def halves(self) -> int:
+        """The same as one number: a frame is done in two steps."""
+        return self.written + self.compared
 
 
 Progress = Callable[[Step], None]
@@ -171,7 +178,8 @@ def _write(
             if record.is_pending:
                 frames += packed is not None
                 before_bytes = record.header.payload_length
-                progress(Step(1, before_bytes, before_bytes if packed is None else len(packed[1])))
+                after_bytes = before_bytes if packed is None else len(packed[1])
+                progress(Step(1, 0, before_bytes, after_bytes, is_work=record.done is None))
         if old.sealed:
             writer.seal(recompressed_to=codec.id)
         else:
@@ -216,7 +224,7 @@ def _compare(
             if not is_same:
                 raise _misread(temporary, record.offset)
             if record.is_pending:
-                progress(Step(1))
+                progress(Step(compared=1))
         return new.size
 
 
