@@ -23,16 +23,19 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # in place of this folder: here, modules are named from the root of the checkout
 
-from codec.depth import _context_model as model  # noqa: E402
-from codec.depth._rans_side import code_of_frequency  # noqa: E402
-from codec.depth.lattice_rans import LatticeRansCodec  # noqa: E402
-from scripts.bench import _depth_sets  # noqa: E402
+from scripts._needs import needed_modules  # noqa: E402
+
+with needed_modules(venv=".venv"):
+    import numpy as np
+    import numpy.typing as npt
+
+    from codec.depth import _context_model as model
+    from codec.depth._rans_side import code_of_frequency
+    from codec.depth.lattice_rans import LatticeRansCodec
+    from scripts.bench import _depth_sets
 
 Counts = npt.NDArray[np.float64]
 """(contexts, symbols): how often each symbol came, in the frames of one group."""

@@ -21,16 +21,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)  # in place of this folder: here, modules are named from the root of the checkout
 
-from codec.depth import CODEC_NAMES, DEFAULT_CODEC  # noqa: E402
-from scripts import train_context_map  # noqa: E402
-from scripts.bench import _depth_sets, _depth_ways  # noqa: E402
-from scripts.bench._depth_nights import nights  # noqa: E402
-from scripts.bench._depth_report import Run, SetFigures, as_json, as_text  # noqa: E402
-from scripts.bench._depth_streams import StreamsLoad, measure_streams  # noqa: E402
-from scripts.bench._depth_targets import RANS, STREAM_FPS, STREAMS, judge  # noqa: E402
-from scripts.bench._depth_timing import Figures, NotLosslessError, measure  # noqa: E402
-from scripts.bench._depth_ways import Depth  # noqa: E402
-from scripts.bench._usage import OthersLoad  # noqa: E402
+from scripts._needs import needed_modules  # noqa: E402
+
+with needed_modules(venv=".venv"):
+    from codec.depth import CODEC_NAMES, DEFAULT_CODEC
+    from scripts import train_context_map
+    from scripts.bench import _depth_sets, _depth_ways
+    from scripts.bench._depth_nights import nights
+    from scripts.bench._depth_report import Run, SetFigures, as_json, as_text
+    from scripts.bench._depth_streams import StreamsLoad, measure_streams
+    from scripts.bench._depth_targets import RANS, STREAM_FPS, STREAMS, judge
+    from scripts.bench._depth_timing import Figures, NotLosslessError, measure
+    from scripts.bench._depth_ways import Depth
+    from scripts.bench._usage import OthersLoad
 
 _QUICK_ROUNDS, _QUICK_SECONDS = 5, 3.0
 

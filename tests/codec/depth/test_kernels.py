@@ -90,8 +90,15 @@ def test_bytes_that_no_image_of_its_size_can_need_cost_the_twin_no_memory(where:
     assert peak < 3_000_000
 
 
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True)
+def run(*command: str | Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`path` is the only folder in which programs are found."""
+    environment = os.environ | ({} if path is None else {"PATH": str(path)})
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
+
+
+def program(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
 
 
 def test_the_kernels_of_this_machine_agree_on_stored_payloads_and_on_chance() -> None:
@@ -108,6 +115,44 @@ def test_scripts_explain_themselves_and_refuse_what_they_do_not_know(script: str
     assert "usage" in run(ROOT / "scripts" / script, "--help").stdout
     wrong = ["--only", "vax"] if script == "check_kernels" else ["--cases", "none"]
     assert run(ROOT / "scripts" / script, *wrong).returncode == 2
+
+
+def test_a_check_that_could_check_nothing_does_not_pass(tmp_path: Path) -> None:
+    answer = run(ROOT / "scripts" / "check_kernels", path=tmp_path)
+    assert answer.returncode == 3
+    assert "not available: gcc: " in answer.stdout
+    assert "nothing was checked" in answer.stdout.splitlines()[-1]
+
+
+LINKER = "/bin/ld: cannot find /lib/clang/14.0.6/lib/linux/libclang_rt.{}-x86_64.a: No such file or directory"
+
+
+def test_a_clang_without_sanitizers_is_no_failure_of_the_kernels(tmp_path: Path) -> None:
+    program(
+        tmp_path / "clang", f'case " $* " in *" -c "*) ;; *) echo "{LINKER.format("asan")}" >&2; exit 1; esac'
+    )
+    answer = run(ROOT / "scripts" / "check_kernels", "--only", "clang-sanitized", path=tmp_path)
+    assert answer.returncode == 3, answer.stdout + answer.stderr
+    assert "not available: clang-sanitized: " in answer.stdout
+    assert "apt-get install -y clang libclang-rt-dev" in answer.stdout
+
+
+def test_without_clang_or_its_fuzzer_one_line_says_what_to_install(tmp_path: Path) -> None:
+    for folder in ("scripts/fuzz", "codec/depth/native", "codec/depth/maps", "tests/codec/depth"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    command = (tmp_path / "scripts" / "fuzz" / "run", "max-decode", "--cases", "1")
+    answer = run(*command, path=binaries)
+    assert answer.returncode == 3
+    assert answer.stdout.endswith("apt-get install -y clang libclang-rt-dev\n")
+    version = 'if [ "$1" = --version ]; then echo "Debian clang version 14.0.6"; exit; fi'
+    program(binaries / "clang", f'{version}; echo "{LINKER.format("fuzzer")}" >&2; exit 1')
+    answer = run(*command, path=binaries)
+    assert answer.returncode == 3
+    (line,) = answer.stdout.splitlines()
+    assert line.startswith("fuzz: clang has no libFuzzer: ")
+    assert line.endswith("apt-get install -y libclang-rt-14-dev")
 
 
 def test_a_kernel_that_writes_out_of_bounds_is_found_by_the_fuzzer(tmp_path: Path) -> None:
