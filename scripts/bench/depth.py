@@ -5,7 +5,9 @@
 2. eight streams 848x480@30 in threads of one process: the cores they take;
 3. the targets, and what it all means in gigabytes a night and cores.
 
-Exit code 0: everything that must be reached was measured and is; 1: something is not; 2: wrong arguments.
+Exit code 0: everything that must be reached was measured and is; 1: something is not; 2: wrong arguments; 3:
+NumPy is missing. Without the native kernels, max and the streams of lattice-rans are left out and named, and
+--quick takes three minutes of CPU.
 docs/DEPTH.md explains the figures. Wants the extra `bench`; peers that are not installed are left out and
 named.
 """
@@ -64,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=float, default=10.0, help="how long streams run; 0: not (default: %(default)s)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer frames, rounds and seconds: a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer frames, rounds and seconds: a minute of CPU"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these codecs and peers alone")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="these sets of frames alone")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
