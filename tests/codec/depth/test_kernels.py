@@ -45,8 +45,8 @@ def test_what_breaks_one_rule_is_refused_and_what_breaks_none_is_read(
 
 def test_damage_is_stored_for_every_rule() -> None:
     names = list(CODEC_OF.values())
-    assert (names.count("lattice-rans"), names.count("max")) == (24, 13)
-    assert sum(path.stat().st_size for path in DAMAGED) < 15_000
+    assert (names.count("lattice-rans"), names.count("max")) == (25, 13)
+    assert sum(path.stat().st_size for path in DAMAGED) < 17_000
 
 
 def test_lanes_that_a_payload_claims_cost_the_twin_no_memory() -> None:
