@@ -1,4 +1,4 @@
-"""`near` (id 4): LOSSY. Depth within a stated bound of what was measured, at a twentieth of its size.
+"""`near` (id 4): LOSSY. Depth within a stated bound of what was measured, at a thirtieth of its size.
 
 A stereo camera measures disparity, d = C / z, with a noise of about 2.6/32 pixel. `near` keeps the disparity
 of each pixel to within a bound and lets lattice-rans store that. The default, 2.5/32 pixel, is below the
