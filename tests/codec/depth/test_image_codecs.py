@@ -357,6 +357,9 @@ def test_public_names() -> None:
         "declared_shape",
         "get_codec",
         "has_kernels",
+        "has_map",
+        "learn_map",
+        "newest_map",
         "stated_loss",
     ]
 
