@@ -21,28 +21,21 @@ from codec.records.reader import RecordFile
 
 def keep_best_leftovers(segments: Iterable[Path], codec: DepthCodec) -> dict[Path, Path]:
     """The longest attempt at each segment with that codec; all others are removed. Raises StorageError."""
-    best: dict[Path, Path] = {}
+    best: dict[Path, session.TemporarySegment] = {}
     for left in session.list_temporary_segments(segments):
         rival = best.get(left.segment)
-        if left.codec != codec.name or _size(left.path) <= (_size(rival) if rival else 0):
+        if left.codec != codec.name or left.size <= (rival.size if rival else 0):
             durable.remove_file(left.path)
             continue
         if rival is not None:
-            durable.remove_file(rival)
-        best[left.segment] = left.path
-    return best
+            durable.remove_file(rival.path)
+        best[left.segment] = left
+    return {segment: left.path for segment, left in best.items()}
 
 
 def leftover_bytes(segments: Iterable[Path]) -> int:
     """What they all take on the disk. Raises StorageError."""
-    return sum(_size(left.path) for left in session.list_temporary_segments(segments))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+    return sum(left.size for left in session.list_temporary_segments(segments))
 
 
 class Leftover:

@@ -5,15 +5,17 @@ Owns the rules of what is done already, what is none of our business, and what m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from capture import session
 from capture._verify_file import has_broken_index
 from capture.recording import begins_with_record
-from codec.depth import DepthCodec, codec_by_id, get_codec
+from codec.depth import DepthCodec, codec_by_id, codec_name, get_codec
 from codec.errors import CodecError, ConfigError, DamagedError, FormatError, NotOurFileError, StorageError
 from codec.records.layout import FRAME, STREAM
 from codec.records.reader import RecordFile
@@ -26,7 +28,8 @@ RECOVER = "`nightrig recover` makes a clean copy"
 class SegmentPlan:
     """One segment: how many frames are to be recompressed, or why it is left alone (`trouble`).
 
-    `camera` is what the file says whose it is, "" where it does not."""
+    `pixels` are theirs, by the name of the codec they have; `has_depth` counts every codec. `camera` is what
+    the file says whose it is, "" where it does not."""
 
     path: Path
     size: int
@@ -34,6 +37,8 @@ class SegmentPlan:
     camera: str = ""
     sealed: bool = True
     frames: int = 0
+    pixels: Mapping[str, int] = field(default_factory=dict)
+    has_depth: bool = False
     trouble: str = ""
 
 
@@ -58,6 +63,9 @@ def lossless_codec(name: str) -> DepthCodec:
 def plan_segment(path: Path, codec: DepthCodec, *, alone: bool) -> SegmentPlan:
     """Look at one segment. Raises StorageError, and NotOurFileError for a file of a newer version, or for
     one that is no recording where it is `alone` and not a segment among others."""
+    trouble = session.broken_link(path)
+    if trouble:
+        return SegmentPlan(path, 0, 0.0, trouble=f"{path}: {trouble}")
     try:
         status = path.stat()
     except OSError as error:
@@ -74,7 +82,9 @@ def plan_segment(path: Path, codec: DepthCodec, *, alone: bool) -> SegmentPlan:
         plan = replace(plan, sealed=file.sealed, camera=str(file.info.get("camera") or ""))
         try:
             refuse_damage(file)
-            return replace(plan, frames=int(pending_frames(file, codec).sum()))
+            pending = pending_frames(file, codec)
+            plan = replace(plan, frames=int(pending.sum()), pixels=_pixels(file, pending))
+            return replace(plan, has_depth=bool(_depth_frames(file).any()))
         except DamagedError as error:
             return replace(plan, trouble=f"{error}; {RECOVER}")
         except FormatError as error:
@@ -106,6 +116,13 @@ def pending_frames(file: RecordFile, codec: DepthCodec) -> npt.NDArray[np.bool_]
         if codec_id == codec.id or not is_lossless(_known_codec(file, codec_id)):
             pending &= codecs != codec_id
     return pending
+
+
+def _pixels(file: RecordFile, pending: npt.NDArray[np.bool_]) -> dict[str, int]:
+    own = file.entries[pending]
+    codecs = np.unique(own["codec"]).tolist()
+    raw_bytes = {codec: int(own["raw_length"][own["codec"] == codec].sum(dtype=np.int64)) for codec in codecs}
+    return {codec_name(codec): count // 2 for codec, count in raw_bytes.items()}
 
 
 def _known_codec(file: RecordFile, codec_id: int) -> DepthCodec:

@@ -27,6 +27,7 @@ from capture._recompress_leftovers import Leftover
 from capture._recompress_plan import pending_frames, refuse_damage
 from capture.decoding import Array, decode, thread_codec
 from codec import durable
+from codec.context_maps import learn_maps
 from codec.depth import DepthCodec
 from codec.errors import CodecError, DamagedError, FormatError, StorageError
 from codec.records.layout import (
@@ -44,12 +45,19 @@ from codec.records.writer import Packed, RecordWriter
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Progress: so many half frames (one when it is rewritten, one when it has been compared), and the
-    bytes of payload they had and have now."""
+    """Progress: so many frames rewritten and so many compared, and the bytes of payload they had and have
+    now. `is_work` where that took the time it takes; false for what was done before, or will not be done."""
 
-    halves: int
+    written: int = 0
+    compared: int = 0
     before_bytes: int = 0
     after_bytes: int = 0
+    is_work: bool = True
+
+    @property
+    def halves(self) -> int:
+        """The same as one number: a frame is done in two steps."""
+        return self.written + self.compared
 
 
 Progress = Callable[[Step], None]
@@ -103,6 +111,7 @@ def rewrite_segment(
     segment = path.resolve()  # a link stays one, and the new file lies on the disk that the old one is on
     with durable.hold(segment), RecordFile(segment) as old:
         refuse_damage(old)
+        learn_maps(old)
         pending = pending_frames(old, codec)
         temporary = session.temporary_segment(segment, codec.name)
         earlier = Leftover(leftover, codec)
@@ -169,7 +178,8 @@ def _write(
             if record.is_pending:
                 frames += packed is not None
                 before_bytes = record.header.payload_length
-                progress(Step(1, before_bytes, before_bytes if packed is None else len(packed[1])))
+                after_bytes = before_bytes if packed is None else len(packed[1])
+                progress(Step(1, 0, before_bytes, after_bytes, is_work=record.done is None))
         if old.sealed:
             writer.seal(recompressed_to=codec.id)
         else:
@@ -214,7 +224,7 @@ def _compare(
             if not is_same:
                 raise _misread(temporary, record.offset)
             if record.is_pending:
-                progress(Step(1))
+                progress(Step(compared=1))
         return new.size
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from codec.context_maps import learn_maps
 from codec.errors import DamagedError
 from codec.records import numbers
 from codec.records.layout import CLOCK, CODEC_F32, CODEC_JPEG, FILE, FRAME
@@ -160,7 +161,9 @@ class OpenFiles:
         if path not in self._files:
             while len(self._files) >= _OPEN_FILES:
                 self._files.popitem(last=False)[1][0].close()
-            self._files[path] = (RecordFile(path), {})
+            file = RecordFile(path)
+            learn_maps(file)
+            self._files[path] = (file, {})
         self._files.move_to_end(path)
         return self._files[path]
 

@@ -16,6 +16,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+
+_APT_LISTS = Path("/var/lib/apt/lists")
 
 Version = tuple[int, int]
 """(major, minor) of a Python or of glibc"""
@@ -142,7 +145,17 @@ def apt_line(packages: Iterable[str], *, root: bool | None = None) -> str:
     """The command that installs these packages, to be shown to a person; `root` None looks who we are."""
     if root is None:
         root = os.geteuid() == 0
-    return f"{'' if root else 'sudo '}apt-get install -y --no-install-recommends {' '.join(packages)}"
+    apt = ("" if root else "sudo ") + "apt-get"
+    update = "" if _has_package_lists() else f"{apt} update && "
+    return f"{update}{apt} install -y --no-install-recommends {' '.join(packages)}"
+
+
+def _has_package_lists() -> bool:
+    """Whether apt knows of any package it could install: images of containers are made without the lists."""
+    try:
+        return any("_Packages" in path.name for path in _APT_LISTS.iterdir())
+    except OSError:
+        return False
 
 
 def install_hint(libraries: Iterable[Library]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.decoding import decode
+from codec.context_maps import learn_maps
 from codec.errors import CodecError, DamagedError
 from codec.records.layout import (
     CLOCK,
@@ -80,6 +81,7 @@ class FileCheck:
 def check_file(path: Path, pool: Executor, progress: Progress) -> FileCheck:
     """Read all of it. Raises NotOurFileError or StorageError."""
     with RecordFile(path, use_index=False) as file, RecordFile(path) as indexed:
+        learn_maps(file)
         check = FileCheck(
             path=path,
             size=file.size,
@@ -145,10 +147,10 @@ class _Reading:
             except DamagedError:
                 name = KIND_NAMES.get(int(entry["kind"]), "unknown")
                 self._bad(int(entry["offset"]), int(entry["length"]), f"{name} record: its checksum is wrong")
+                self._progress(int(entry["length"]))
             else:
                 self._look_at(record)
             self._frames_before[int(entry["stream"])] += int(entry["kind"]) == FRAME
-            self._progress(int(entry["length"]))
         while self._decoding:
             self._collect()
 
@@ -160,7 +162,9 @@ class _Reading:
             self._decoding.append((record, self._pool.submit(_decodes, record, pixel_format)))
             if len(self._decoding) >= _IN_FLIGHT:
                 self._collect()
-        elif kind in _JSON_KINDS:
+            return
+        self._progress(record.header.total_bytes)
+        if kind in _JSON_KINDS:
             try:
                 value = record.json()
             except ValueError:
@@ -174,6 +178,7 @@ class _Reading:
     def _collect(self) -> None:
         record, work = self._decoding.popleft()
         what = work.result()
+        self._progress(record.header.total_bytes)
         if what:
             self._bad(record.offset, record.header.total_bytes, f"frame {record.header.number} {what}")
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from capture import codec_choice, demand
@@ -21,8 +23,11 @@ from codec.errors import TrialError
 _MB = 1 << 20
 
 
-def decide_codec(rig: Rig, root: Path, *, duration_s: float | None) -> Choice:
-    """The codec to record with. Never raises for a trial that fails: then it is the default one."""
+def decide_codec(
+    rig: Rig, root: Path, *, duration_s: float | None, say: Callable[[str], None] = lambda _: None
+) -> Choice:
+    """The codec to record with; `say` is told when that takes a trial. Never raises for a trial that fails:
+    then it is the default one."""
     asked, kernels = rig.record.codec, has_kernels()
     if not codec_choice.needs_trial(asked, kernels=kernels):
         return Choice(asked, asked, "the rig file asks for it")
@@ -30,7 +35,11 @@ def decide_codec(rig: Rig, root: Path, *, duration_s: float | None) -> Choice:
         return Choice(asked, DEFAULT_CODEC, "the rig has no depth to compress")
     folder = existing_folder(root)
     quality = rig.record.jpeg_quality if demand.makes_jpeg(rig) else 0
-    job = TrialJob(codec_choice.candidates(asked, kernels=kernels), folder, quality)
+    say("trying the depth codecs ...")
+    # An offline codec without its kernel takes seconds for a frame: that is known, and need not be measured.
+    hopeless = codec_choice.why_too_slow(asked, kernels=True) if not kernels else ""
+    tried = AUTO if hopeless else asked
+    job = TrialJob(codec_choice.candidates(tried, kernels=kernels), folder, quality)
     try:
         measured = measure_apart(job)
         free = shutil.disk_usage(folder).free
@@ -42,4 +51,8 @@ def decide_codec(rig: Rig, root: Path, *, duration_s: float | None) -> Choice:
         usable_bytes=max(0.0, free - rig.record.reserve_mb * _MB),
     )
     reckonings = codec_choice.reckon(rig, measured.codecs, machine, jpeg_ns=measured.jpeg_ns)
-    return codec_choice.choose(asked, reckonings, machine, kernels=kernels, duration_s=duration_s)
+    choice = codec_choice.choose(tried, reckonings, machine, kernels=kernels, duration_s=duration_s)
+    if hopeless:
+        reason = f"{hopeless}, and not native here; {choice.reason}"
+        choice = replace(choice, asked=asked, reason=reason, gives_way=True)
+    return choice

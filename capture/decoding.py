@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codec.depth import DepthCodec, codec_by_id
+from codec.depth import DepthCodec, codec_by_id, declared_shape
 from codec.errors import CodecError, NotOurFileError
 from codec.records.layout import CODEC_F32, CODEC_JPEG, Header
 
@@ -31,13 +31,19 @@ def decode(header: Header, payload: bytes, pixel_format: str = "") -> Array:
     elif header.codec == CODEC_F32:
         data = _numbers(payload, header)
     else:
-        data = thread_codec(header.codec).decode(payload)
-    if data.shape[:2] != (header.height, header.width):
-        raise CodecError(f"decodes to {data.shape[:2]}, its header says {(header.height, header.width)}")
+        codec = thread_codec(header.codec)
+        _refuse_misfit(declared_shape(payload), header)  # before it takes memory and time
+        data = codec.decode(payload)
+    _refuse_misfit(data.shape[:2], header)
     wanted = {"z16": np.uint16, "y8": np.uint8, "f32": np.float32}.get(pixel_format)
     if wanted is not None and data.dtype != wanted:
         raise CodecError(f"decodes to {data.dtype}, a {pixel_format} stream has {np.dtype(wanted)}")
     return data
+
+
+def _refuse_misfit(shape: tuple[int, ...], header: Header) -> None:
+    if shape != (header.height, header.width):
+        raise CodecError(f"decodes to {shape}, its header says {(header.height, header.width)}")
 
 
 def thread_codec(codec_id: int) -> DepthCodec:

@@ -1,23 +1,23 @@
 """The effort ladder: which depth codec the writer uses now. Pure decisions, no clocks, no files.
 
 Short of CPU it steps to a cheaper codec, short of disk to a denser one, and it goes to uncompressed only
-while the disk is fast enough and has room to spare. A disk that refuses is short, however idle it looks; a
-queue that shrinks is short of nothing. No step loses a bit: `near` or `max`, where the rig asked for it, is
-left for the steps when the CPU is short, and none but that rig ever comes to it. With time to spare it
-returns, step by step, to the codec that was asked for; a return that does not hold makes it wait twice as
-long for the next, and so does going to and fro for want of both.
+while the disk is fast enough and has an hour of room (ten minutes where the rig asks for it). A disk that
+refuses is short, however idle it looks; a queue that shrinks is short of nothing. No step loses a bit:
+`near` or `max`, where the rig asked for it, is left for the steps when the CPU is short, and none but that
+rig ever comes to it. With time to spare it returns, step by step, to the codec that was asked for; a return
+that does not hold makes it wait twice as long for the next, and so does going to and fro for want of both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 # From dense and dear to large and cheap. `lz4` is not among them: it is larger than lattice-lz4 and takes
 # more CPU as well (2.7 ns a pixel against 2.0), so nobody is helped by going there.
 _STEPS = ("lattice-rans", "lattice-lz4", "raw")
-_NATIVE = (
-    "lattice-rans"  # without its kernel a frame takes a tenth of a second or more: no step for a recording
-)
+_NATIVE = "lattice-rans"
+"""Without its kernel a frame takes a tenth of a second or more: no step for a recording."""
 
 _TIGHT_FILL = 0.25  # the queue fills: something is short
 _EASY_FILL = 0.05
@@ -28,6 +28,7 @@ _SETTLE_SECONDS = 2  # how long a step is given to show its effect
 _SETTLE_MAX_SECONDS = 64
 _RAW_DISK_MARGIN = 1.5
 _RAW_ROOM_S = 3600.0
+_RAW_ROOM_ASKED_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Load:
 
     fill: fullest ring, 0 to 1. encode_busy: share of the compressing threads' time in use. disk_busy: share
     of the second spent waiting for the disk. disk_rate: bytes a second the disk takes when it is written
-    to; raw_rate: bytes a second the depth would be uncompressed; free_bytes: room above the reserve.
-    refused: the disk took nothing for a while, and nothing says yet that it is over.
+    to, 0 before the first of them; raw_rate: bytes a second the depth would be uncompressed; free_bytes:
+    room above the reserve. refused: the disk took nothing for a while, and nothing says yet that it is over.
     """
 
     fill: float
@@ -77,7 +78,7 @@ class EffortLadder:
         self._last_fill = 0.0
 
     def step(self, load: Load) -> str | None:
-        """The reason for a change ("cpu", "disk", "easy"), or None where the codec stays."""
+        """The reason for a change ("cpu", "disk", "room", "easy"), or None where the codec stays."""
         self._settle = max(0, self._settle - 1)
         self._easy = self._easy + 1 if load.fill < _EASY_FILL else 0
         self._held += 1
@@ -89,8 +90,11 @@ class EffortLadder:
                 return self._give_way(place - 1, "disk") if place > self._densest else None
             if place + 1 < len(self._ladder) and self._may_use(self._ladder[place + 1], load):
                 return self._give_way(place + 1, "cpu")
-        if self.codec == "raw" and not self._may_use("raw", load):
-            return self._give_way(place - 1, "disk")
+        if self.codec == "raw":
+            # A disk that has shown nothing yet is none to go to raw for, but neither is it short.
+            seen = load if load.disk_rate else replace(load, disk_rate=math.inf)
+            if want := self._what_raw_lacks(seen):
+                return self._give_way(place - 1, want)
         if self._easy >= self._easy_seconds:
             return self._return(place, load)
         return None
@@ -113,12 +117,14 @@ class EffortLadder:
         return self._go(nearer, "easy")
 
     def _may_use(self, codec: str, load: Load) -> bool:
-        if codec != "raw":
-            return True
-        if load.refused:
-            return False
-        fast_enough = load.disk_rate > _RAW_DISK_MARGIN * load.raw_rate
-        return fast_enough and load.free_bytes > load.raw_rate * _RAW_ROOM_S
+        return codec != "raw" or not self._what_raw_lacks(load)
+
+    def _what_raw_lacks(self, load: Load) -> str:
+        """ "disk" where it is too slow for raw, "room" where it would soon be full, or ""."""
+        if load.refused or not load.disk_rate > _RAW_DISK_MARGIN * load.raw_rate:
+            return "disk"
+        room_s = _RAW_ROOM_ASKED_S if self.wanted == "raw" else _RAW_ROOM_S
+        return "" if load.free_bytes > load.raw_rate * room_s else "room"
 
     def _go(self, place: int, reason: str) -> str:
         self.codec = self._ladder[place]

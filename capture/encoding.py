@@ -58,7 +58,7 @@ def _disparity_constant(stream: Mapping[str, Any]) -> float | None:
         return None
     typical = TYPICAL_FOCAL_BASELINE_PX_M * stream["width"]
     constant: float = (stream.get("focal_baseline_px_m") or typical) * SUBPIXELS / depth_scale_m
-    return constant if 1 <= constant < 2**32 else None
+    return constant if 1 <= constant <= 2**32 - 1 else None
 
 
 def _codec(name: str, near: NearSettings | None = None) -> DepthCodec:

@@ -31,6 +31,13 @@ _FIRST_WORKER_RESTART_S = 0.05  # frames wait in the rings, for as long as these
 _LONGEST_WORKER_RESTART_S = 10.0
 _OWN_PAUSE_S = 2.0
 
+_EFFORT = {
+    "cpu": "the processor is short",
+    "disk": "the disk is too slow",
+    "room": "the disk has no room for more",
+    "easy": "there is time to spare again",
+}
+
 
 class Journal(Protocol):
     """Where things worth knowing are told."""
@@ -259,6 +266,8 @@ class WorkerProcess:
             self.quit = True
         else:
             self.journal.event(kind, process=self.name, **event)
+            if kind == "effort":
+                self.journal.say(f"depth codec is {event['codec']} from here on: {_EFFORT[event['reason']]}")
             if kind in ("error", "storage", "notice"):
                 self.journal.problem(event["message"], serious=kind != "notice" and not event.get("ok"))
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -47,8 +48,9 @@ _RECENT_S = 120.0
 
 @dataclass(slots=True)
 class CameraReport:
-    """One camera (or estimator). Of its `segments` so many were `rewritten`; in these `frames` depth frames
-    have a new payload and `kept` were smaller as they were. Bytes are those of the rewritten files."""
+    """One camera (or estimator). Of its `segments` with depth (or too damaged to tell) so many were
+    `rewritten`; in these `frames` depth frames have a new payload and `kept` were smaller as they were.
+    Bytes are those of the rewritten files."""
 
     name: str
     segments: int = 0
@@ -127,6 +129,8 @@ class Recompression:
             self._held.enter_context(durable.hold(folder))
         self._series = {series.name: series.segments for series in found.series}
         for segment in self._segments():
+            if session.broken_link(segment):
+                continue
             with durable.hold(segment):  # a writer may outlive its service, to bring home what is queued
                 pass
         alone = self._path.is_file()
@@ -145,7 +149,7 @@ class Recompression:
 
     def _targets(self) -> Iterator[Path]:
         """Where the files really lie that are replaced."""
-        return (path.resolve() for path in self._segments())
+        return (path.resolve() for path in self._segments() if not session.broken_link(path))
 
     def _pending(self) -> list[SegmentPlan]:
         return [plan for plan in chain.from_iterable(self._plans.values()) if plan.frames]
@@ -166,6 +170,23 @@ class Recompression:
         """Depth frames that are to be recompressed."""
         return sum(plan.frames for plan in self._pending())
 
+    @property
+    def pixels(self) -> Counter[str]:
+        """How many pixels these have, by the codec they have now."""
+        found = Counter[str]()
+        for plan in self._pending():
+            found.update(plan.pixels)
+        return found
+
+    @property
+    def given_up(self) -> Counter[str]:
+        """What interrupted runs to other codecs have left, in bytes by codec: run() takes it away."""
+        found = Counter[str]()
+        for left in session.list_temporary_segments(self._targets()):
+            if left.codec != self._codec.name:
+                found[left.codec] += left.size
+        return found
+
     def run(self, progress: Progress = lambda _: None) -> RecompressionReport:
         """Do it. Raises DiskFullError or StorageError; what was done until then stays done."""
         report = RecompressionReport(self._path, self._codec.name)
@@ -175,7 +196,8 @@ class Recompression:
                 withdraw_totals(self._session)
             with OrderedPool(self._jobs) as pool:
                 for name, plans in self._plans.items():
-                    report.cameras.append(CameraReport(name, len(plans)))
+                    segments = sum(plan.has_depth or bool(plan.trouble) for plan in plans)
+                    report.cameras.append(CameraReport(name, segments))
                     for plan in plans:
                         self._recompress(plan, report, pool, progress)
         except BaseException:
@@ -192,11 +214,11 @@ class Recompression:
             report.left_alone.append(LeftAlone(plan.path, plan.trouble))
         if not plan.frames:
             return
-        halves = 0
+        written = compared = 0
 
         def counted(step: Step) -> None:
-            nonlocal halves
-            halves += step.halves
+            nonlocal written, compared
+            written, compared = written + step.written, compared + step.compared
             progress(step)
 
         leftover = self._leftovers.pop(plan.path.resolve(), None)
@@ -209,7 +231,7 @@ class Recompression:
         except FormatError as error:
             advice = f"; {RECOVER}" if isinstance(error, DamagedError) else ""
             report.left_alone.append(LeftAlone(plan.path, f"{error}{advice}"))
-            progress(Step(2 * plan.frames - halves))
+            progress(Step(plan.frames - written, plan.frames - compared, is_work=False))
         else:
             report.cameras[-1].add(done)
 

@@ -248,6 +248,9 @@ class Recording:
 
     def _survey(self, path: Path, *, alone: bool) -> SegmentSurvey | None:
         """None where nothing in the file can be read."""
+        if trouble := session.broken_link(path):
+            self.damage.append(RecordingDamage(path, 0, 0, trouble))
+            return None
         try:
             found = survey(self._files.file(path))
         except NotOurFileError as error:
@@ -276,6 +279,11 @@ class Recording:
     def file_bytes(self) -> int:
         """Size of all record files."""
         return sum(segment.size for segment in self.segments)
+
+    @property
+    def mesh_bytes(self) -> int:
+        """Size of all mesh files."""
+        return sum(session.file_size(path) for path in self.mesh_paths)
 
     def wall_ns(self, monotonic_ns: int) -> int | None:
         """UTC, in nanoseconds since 1970, by the nearest clock record; None without any."""
@@ -339,7 +347,7 @@ class Recording:
 
     def _note_mesh_damage(self, path: Path, note: str) -> None:
         if all(damage.path != path for damage in self.damage):
-            self.damage.append(RecordingDamage(path, 0, path.stat().st_size, note))
+            self.damage.append(RecordingDamage(path, 0, session.file_size(path), note))
 
     def close(self) -> None:
         """Safe to call twice."""

@@ -71,7 +71,7 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
     for mesh in found.meshes:
         target = _target(found.folder, mesh, out)
         meshes[target] = _recover_mesh(mesh, target, report)
-        progress(mesh.stat().st_size)
+        progress(session.file_size(mesh))
     for series in found.series:
         places = _places(found.folder, series, out, alone=path.is_file())
         beside = sum(count for mesh, count in meshes.items() if mesh.parent == places[0][1].parent)
@@ -113,11 +113,14 @@ _Place = tuple[Path | None, Path]
 def _places(folder: Path, series: session.Series, out: Path, *, alone: bool) -> list[_Place]:
     if alone:  # whatever it is called: in its new folder it is the first and only segment
         return [(series.segments[0], session.segment_path(out, 0))]
-    found = [(segment, _target(folder, segment, out)) for segment in series.segments]
+    found: list[_Place] = [
+        (None if session.broken_link(segment) else segment, _target(folder, segment, out))
+        for segment in series.segments
+    ]
     prefix, last = numbered_name(series.segments[-1])
     if last - len(found) > _PLACEHOLDERS_MAX:
-        return [*found]  # whoever numbered these meant something else
-    there: dict[int, _Place] = {numbered_name(place[0])[1]: place for place in found}
+        return found  # whoever numbered these meant something else
+    there: dict[int, _Place] = {numbered_name(place[1])[1]: place for place in found}
     parent = found[0][1].parent
     return [
         there.get(number, (None, session.segment_path(parent, number, prefix=prefix)))

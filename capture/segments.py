@@ -18,6 +18,7 @@ from typing import Any
 
 from capture import session
 from codec import durable
+from codec.context_maps import write_map
 from codec.durable import SyncThread
 from codec.errors import FormatError, StorageError
 from codec.records.layout import FRAME
@@ -56,6 +57,7 @@ class CameraFiles:
         self._camera: dict[str, Any] = {}
         self._epoch = 0
         self._opened_s = self._clocked_s = -math.inf
+        self._head_bytes = 0
         self.file_bytes = 0
 
     def begin(self, camera: dict[str, Any], epoch: int) -> None:
@@ -89,7 +91,8 @@ class CameraFiles:
     def _current(self) -> RecordWriter:
         now_s = time.monotonic()
         if self._writer is not None:
-            full = self._writer.size >= self._limits.bytes or now_s - self._opened_s >= self._limits.seconds
+            grown = self._writer.size - self._head_bytes
+            full = grown >= self._limits.bytes or now_s - self._opened_s >= self._limits.seconds
             if full or self._writer.file.poisoned:
                 self.rotate()
         if self._writer is None:
@@ -106,9 +109,12 @@ class CameraFiles:
         writer = RecordWriter(path, info={"camera": self._name, "segment": number})
         try:
             self._describe(writer)
+            if any(stream["pixel_format"] == "z16" for stream in self._camera["streams"]):
+                write_map(writer)  # whatever the codec is now: the effort ladder may come to need it
         except StorageError:
             writer.file.discard()  # ours, just made, and without a single frame
             raise
+        self._head_bytes = writer.size
         self._opened_s = time.monotonic()
         self._clocked_s = -math.inf  # each segment ties the clocks together at its beginning
         self._sync.add(writer.file)

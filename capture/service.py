@@ -37,7 +37,7 @@ from capture.versions import versions
 from capture.writer import COUNTERS as WRITER_COUNTERS
 from capture.writer import LaneSpec, WriterJob
 from codec import durable
-from codec.depth import codec_by_id, get_codec
+from codec.depth import codec_by_id, get_codec, has_kernels
 from codec.errors import CameraError, DiskFullError, NightrigError, StorageError
 
 _MB = 1 << 20
@@ -138,7 +138,7 @@ class Service:
         what went wrong stands in the outcome, the events and the files.
         """
         self._check_room()
-        self._codec = decide_codec(self._rig, self._root, duration_s=self._duration_s)
+        self._codec = decide_codec(self._rig, self._root, duration_s=self._duration_s, say=self._say)
         config = self._rig.model_dump(mode="json")
         self._folder = session.create_session(self._root, self._rig.name, config, versions())
         with durable.hold(self._folder):  # nobody recompresses what is being recorded
@@ -197,7 +197,9 @@ class Service:
         self.event("codec", **choice.as_dict())
         self._save({"depth_codec": choice.as_dict()})
         if choice.gives_way:
-            self.problem(f"record.codec = {choice.asked!r} gives way to {choice.codec}: {choice.reason}")
+            way_out = "" if has_kernels() else "; `nightrig doctor` says how to get the native kernels"
+            told = f"record.codec = {choice.asked!r} gives way to {choice.codec}: {choice.reason}"
+            self.problem(f"{told}{way_out}")
         elif choice.asked != choice.codec:
             self._say(f"depth codec {choice.codec}: {choice.reason}")
         if not get_codec(choice.codec).lossless:

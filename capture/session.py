@@ -63,6 +63,21 @@ def list_segments(folder: Path, *, prefix: str = "", suffix: str = "nrig") -> li
     return [path for _, path in sorted(found)]
 
 
+def broken_link(segment: Path) -> str:
+    """What is wrong with a segment that is a link to nowhere, as when a disk is not mounted; else ""."""
+    if segment.is_symlink() and not segment.exists():
+        return f"it is a link to {segment.readlink()}, which is not there"
+    return ""
+
+
+def file_size(path: Path) -> int:
+    """In bytes; 0 for what cannot be looked at, as a link to nowhere."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def next_segment_number(folder: Path, *, prefix: str = "", suffix: str = "nrig") -> int:
     """One above the highest there is: a segment is never opened for appending again."""
     existing = list_segments(folder, prefix=prefix, suffix=suffix)
@@ -80,6 +95,11 @@ class TemporarySegment:
     path: Path
     segment: Path
     codec: str
+
+    @property
+    def size(self) -> int:
+        """In bytes; 0 where it is gone."""
+        return file_size(self.path)
 
 
 def temporary_segment(segment: Path, codec: str) -> Path:

@@ -7,8 +7,9 @@ count against the files. Changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,7 @@ def total_bytes(path: Path) -> int:
     """How much there is to read."""
     found = session.open_session(path)
     files = [*(segment for series in found.series for segment in series.segments), *found.meshes]
-    return sum(file.stat().st_size for file in files)
+    return sum(session.file_size(file) for file in files)
 
 
 def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> Report:
@@ -76,7 +77,7 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
         names = [name.rpartition("/")[0] for name in recording.streams]
     found = session.open_session(path)
     threads = max(1, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
+    with _leaving_the_queue(ThreadPoolExecutor(threads, thread_name_prefix="verify")) as pool:
         meshes = _check_meshes(found.meshes, report, progress)
         counts: dict[str, StreamCount] = {}
         for series in found.series:
@@ -105,11 +106,24 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
     return report
 
 
+@contextlib.contextmanager
+def _leaving_the_queue(pool: ThreadPoolExecutor) -> Iterator[Executor]:
+    """The pool as a context manager of its own would leave it, but without what is only queued: after a
+    Ctrl-C nobody wants to know."""
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 def _check_files(
     series: session.Series, report: Report, pool: Executor, progress: Callable[[int], None], *, alone: bool
 ) -> list[FileCheck]:
     files = []
     for place, path in enumerate(series.segments):
+        if trouble := session.broken_link(path):
+            report.damage.append(BadStretch(path, 0, 0, trouble))
+            continue
         try:
             check = check_file(path, pool, progress)
         except NotOurFileError as error:
@@ -155,7 +169,7 @@ def _check_meshes(
     """How many frames came out of each file, and whether its writer could close it."""
     found = {}
     for path in paths:
-        size, count, note, closed = path.stat().st_size, 0, "", True
+        size, count, note, closed = session.file_size(path), 0, "", True
         try:
             with MeshReader(path) as reader:
                 count = sum(1 for _ in reader)

@@ -21,12 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from codec.context_maps import learn_maps, write_map
 from codec.depth import DepthCodec, NearSettings, codec_by_id, get_codec
 from codec.errors import CodecError, DamagedError, FormatError
 from codec.records.layout import FRAME, pack_record
 from codec.records.numbers import gap_count, gap_range
 from codec.records.reader import Damage, RecordFile
 from codec.records.writer import RecordWriter, clock_number
+
+_MAPPED = ("lattice-rans", "near")
 
 DepthImage = npt.NDArray[np.uint16]
 
@@ -86,6 +89,8 @@ class DepthWriter:
             "depth_scale_m": depth_scale_m,
         }
         self._writer.stream(0, stream)
+        if codec in _MAPPED:
+            write_map(self._writer)
         self._last_number = -1
 
     def append(
@@ -158,6 +163,7 @@ class DepthReader:
         """
         self._file = RecordFile(path)
         self._codecs: dict[int, DepthCodec] = {}
+        learn_maps(self._file)
         try:
             self._stream, self.info = self._find(stream)
         except BaseException:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Trains a context map for lattice-rans and tells how well it does on frames it has not seen.
 
-    python scripts/train_context_map.py                    # leave-one-set-out report; writes nothing
-    python scripts/train_context_map.py --write 2          # codec/depth/maps/2.map from all sets
+    .venv/bin/python scripts/train_context_map.py             # leave-one-set-out report; writes nothing
+    .venv/bin/python scripts/train_context_map.py --write 2   # codec/depth/maps/2.map from all sets
 
 From the recordings of real cameras in a folder and from the simulated D435, and from nothing else. A map that
 has been written is part of the format for ever: an existing file is never overwritten, and the encoder uses a
@@ -20,24 +20,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)  # in place of this folder: here, modules are named from the root of the checkout
 
-from codec.depth import _context_model as model  # noqa: E402
-from codec.depth._rans_side import code_of_frequency  # noqa: E402
-from codec.depth.lattice_rans import LatticeRansCodec  # noqa: E402
-from scripts.bench import _depth_sets  # noqa: E402
+from scripts._needs import needed_modules  # noqa: E402
 
+with needed_modules(venv=".venv"):
+    import numpy as np
+    import numpy.typing as npt
+
+    from codec.depth import _context_model as model
+    from codec.depth._rans_side import code_of_frequency
+    from codec.depth.lattice_rans import LatticeRansCodec
+    from scripts.bench import _depth_sets
+
+T = TypeVar("T")
 Counts = npt.NDArray[np.float64]
 """(contexts, symbols): how often each symbol came, in the frames of one group."""
 
 CLASSES = 64
+_LARGEST_MAP = 65535  # 16 bits, in the map as in each payload
 FRAMES_OF_A_SET = 12
 _ROUNDS = 40
 _SMOOTH = 6  # ranks between a pixel, its neighbours and N, for the least-squares fit
@@ -45,28 +51,45 @@ _UNSEEN = 0.02  # what a symbol that never came counts
 
 
 def main() -> int:
-    args = _parser().parse_args()
+    args = _arguments()
+    target = _path_of(args.write)
+    if target is not None and target.exists():
+        _say(f"{target} exists: old frames need it as it is. Choose another number")
+        return 2
     _say("loading frames")
-    frames = load_frames(args.depth_data, most=args.frames)
-    names = [name for name in frames if name not in args.leave_out]
-    frames = {name: frames[name] for name in names}
-    if args.write is not None:
-        target = ROOT / "codec" / "depth" / "maps" / f"{args.write}.map"
-        if target.exists():
-            _say(f"{target} exists: old frames need it as it is. Choose another number")
-            return 2
+    frames = load_frames(args.depth_data, most=args.frames, leave_out=args.leave_out)
+    if target is not None:
         target.write_bytes(train(frames, map_id=args.write).to_bytes())
         print(f"wrote {target.relative_to(ROOT)}")
         return 0
     everything = train(frames)
     print("| set | trained without it | trained with it |\n|---|---|---|")
-    for name in names:
-        held_out = train({other: some for other, some in frames.items() if other != name})
-        print(
-            f"| {name} | x{ratio(frames[name], held_out):.2f} | x{ratio(frames[name], everything):.2f} |",
-            flush=True,
-        )
+    for name, of_set in frames.items():
+        others = without(frames, name)
+        unseen = f"x{ratio(of_set, train(others)):.2f}" if others else "-"
+        print(f"| {name} | {unseen} | x{ratio(of_set, everything):.2f} |", flush=True)
     return 0
+
+
+def _arguments() -> argparse.Namespace:
+    """As asked for; ends the program where that would fail only after the training."""
+    parser = _parser()
+    args = parser.parse_args()
+    names = _depth_sets.set_names(args.depth_data)
+    if wrong := [name for name in args.leave_out if name not in names]:
+        parser.error(f"--leave-out: no set is called {', '.join(wrong)}; there are {', '.join(names)}")
+    left = dict.fromkeys(name for name in names if name not in args.leave_out)
+    if not (left if args.write is not None else any(without(left, name) for name in left)):
+        parser.error(
+            f"of {', '.join(left) or 'no set'} there is nothing to learn: the report needs two cameras"
+        )
+    if args.write is not None and not 1 <= args.write <= _LARGEST_MAP:
+        parser.error(f"--write: a map has a number from 1 to {_LARGEST_MAP}, not {args.write}")
+    return args
+
+
+def _path_of(map_id: int | None) -> Path | None:
+    return None if map_id is None else ROOT / "codec" / "depth" / "maps" / f"{map_id}.map"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,9 +110,17 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def load_frames(real: Path, *, most: int = FRAMES_OF_A_SET) -> dict[str, list[_depth_sets.Depth]]:
+def load_frames(
+    real: Path, *, most: int = FRAMES_OF_A_SET, leave_out: Collection[str] = ()
+) -> dict[str, list[_depth_sets.Depth]]:
     """What maps are made from, by the name of the set."""
-    return {name: _depth_sets.load_set(name, real, most=most).frames for name in _depth_sets.set_names(real)}
+    names = [name for name in _depth_sets.set_names(real) if name not in leave_out]
+    return {name: _depth_sets.load_set(name, real, most=most).frames for name in names}
+
+
+def without(sets: dict[str, T], name: str) -> dict[str, T]:
+    """Those to train from where the frames of `name` shall be new: no set of the same camera or simulator."""
+    return {other: some for other, some in sets.items() if other not in _depth_sets.relatives(name)}
 
 
 def ratio(frames: Iterable[_depth_sets.Depth], chosen: model.ContextMap) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,9 +48,12 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "depth"
 
 
-def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts" / "bench" / "depth.py", *arguments]
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=110)
+def bench(
+    *arguments: str | Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = [str(part) for part in (sys.executable, ROOT / "scripts" / "bench" / "depth.py", *arguments)]
+    environment = os.environ | (environment or {})
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, env=environment)
 
 
 # ---- the program -------------------------------------------------------------------------------------------
@@ -65,6 +69,8 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     asked = ["--only", *CODEC_NAMES, "lz4.frame", "--sets", REAL_D400_SET, "--depth-data", str(folder.parent)]
     answer = bench("--quick", "--rounds", "2", "--seconds", "0", "--json", *asked)
     assert answer.returncode == 1, answer.stderr  # no streams, no JPEG-XL: not everything was measured
+    for way in (*CODEC_NAMES, "lz4.frame", RANS_UNSEEN):
+        assert f"\n  {way}: there and back in " in answer.stderr
     found: dict[str, Any] = json.loads(answer.stdout)
     return found
 
@@ -170,6 +176,17 @@ def test_peer_that_is_not_installed_is_named_with_its_package(monkeypatch: pytes
     assert as_text(run).splitlines()[-1] == (
         "Left out: ffv1, jpeg-ls; not installed: av imagecodecs, see extra `bench`."
     )
+
+
+def test_what_takes_for_ever_without_kernels_is_left_out_and_named(data: Path) -> None:
+    asked = ["--quick", "--rounds", "1", "--seconds", "0.1", "--sets", REAL_D400_SET, "--depth-data", data]
+    answer = bench(*asked, environment={"NIGHTRIG_NO_KERNELS": "1"})
+    assert answer.returncode == 1, answer.stderr
+    assert "| **lattice-rans** " in answer.stdout
+    assert "| **max** " not in answer.stdout
+    left_out = "Left out: max, streams of lattice-rans; the native kernels are not built here."
+    assert answer.stdout.splitlines()[-1] == left_out
+    assert "streams with lattice-rans" not in answer.stderr
 
 
 # ---- timing ------------------------------------------------------------------------------------------------

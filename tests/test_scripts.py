@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts._needs import needed_modules
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -178,3 +180,43 @@ def test_the_tests_have_an_environment_of_their_own(checkout: Path, tmp_path: Pa
     )
     assert answer.returncode == 9
     assert f"--venv {checkout}/.venv-test --extras test" in answer.stderr
+
+
+@pytest.mark.parametrize("quiet", ["-q", "-qq", "--quiet"])
+def test_the_last_line_of_the_tests_is_there_however_quiet_they_shall_be(checkout: Path, quiet: str) -> None:
+    (checkout / "scripts" / "_bootstrap.sh").write_text(
+        'root=$(dirname "$here"); prepare() { venv=$root/v; }\n'
+    )
+    write_program(checkout / "v" / "bin" / "python", 'printf "%s|" "$@"; echo')
+    command = [str(checkout / "scripts" / "test"), "-k", "two words", quiet, "-x"]
+    answer = subprocess.run(command, capture_output=True, text=True, env=env(), check=True)
+    assert answer.stdout.splitlines()[-1] == "-m|pytest|-q|-k|two words|-x|"
+
+
+# ---- programs that need an environment of ours -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "venv", "maker"),
+    [
+        ("scripts/check_kernels", ".venv-test", "scripts/test"),
+        ("scripts/check_wheels", ".venv-test", "scripts/test"),
+        ("scripts/fuzz/compare_twin", ".venv-test", "scripts/test"),
+        ("scripts/train_context_map.py", ".venv", "scripts/nightrig"),
+        ("scripts/bench/depth.py", ".venv", "scripts/nightrig"),
+        ("scripts/bench/pipeline.py", ".venv", "scripts/nightrig"),
+    ],
+)
+def test_a_python_without_our_packages_is_told_which_one_has_them(script: str, venv: str, maker: str) -> None:
+    bare = [sys.executable, "-S", str(ROOT / script), "--help"]  # -S: none of the packages installed for it
+    answer = subprocess.run(bare, capture_output=True, text=True, cwd="/", env=env(PYTHONPATH=""))
+    assert answer.returncode == 3
+    assert answer.stdout == ""
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith(f"{script}: needs ")
+    assert line.endswith(f": run it as {venv}/bin/python {script}; {maker} makes that environment")
+
+
+def test_a_module_of_ours_that_is_missing_is_no_matter_of_the_environment() -> None:
+    with pytest.raises(ModuleNotFoundError), needed_modules():
+        raise ModuleNotFoundError("No module named 'codec.depth.gone'", name="codec.depth.gone")

@@ -48,7 +48,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
             str(name), help=module.HELP, description=module.HELP, epilog=module.EPILOG, formatter_class=raw
         )
         module.add_arguments(child)
-        child.set_defaults(run=module.run)
+        child.set_defaults(run=module.run, refuse=child.error)
     return parser
 
 
@@ -68,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in argv if not word.startswith("-")), None)
     try:
-        args = build_parser(verb).parse_args(argv)
+        args, unknown = build_parser(verb).parse_known_args(argv)
+        if unknown:  # argparse itself would point to the help of all verbs
+            args.refuse(f"unrecognized arguments: {' '.join(unknown)}")
         return int(args.run(args))
     except ConfigError as error:
         print(f"nightrig: {error}", file=sys.stderr)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from capture._system import install_hint, missing_libraries, realsense_advice_here
-from capture.config import load_rig
+from capture.codec_choice import candidates
+from capture.config import AUTO, load_rig
 from capture.doctor import Report, examine
+from capture.kernels import how_to_get_kernels
 from capture.versions import versions
 
 HELP = "say whether a rig fits this machine, its disk and its USB ports"
@@ -40,8 +42,10 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({**machine, "rig": report.as_dict() if report else None}))
     else:
         _print_machine(machine)
-        if report:
+        if report:  # among whose findings the kernels are
             _print_report(report)
+        elif machine["kernels"]:
+            print(f"{'kernels':<16}not built, and depth takes twice the disk it could: {machine['kernels']}")
     return 0 if report is None or report.fits else 1
 
 
@@ -55,6 +59,7 @@ def _machine() -> dict[str, Any]:
         "install": install_hint(missing) if missing else "",
         "realsense": advice,
         "display": _display(),
+        "kernels": how_to_get_kernels(),
     }
 
 
@@ -88,6 +93,9 @@ def _print_codecs(report: Report) -> None:
             f"{tried.codec:<16}{tried.ns_per_pixel:>8.1f}{tried.ratio:>8.1f}x{tried.cores:>8.2f}"
             f"{tried.disk_mb_s:>8.1f}{hours:>8}{mark}"
         )
+    for codec in candidates(AUTO, kernels=True):
+        if codec not in {tried.codec for tried in report.codecs}:
+            print(f"{codec:<16}not native here")
     print(f"{report.depth_codec}: {report.depth_codec_reason}\n")
 
 

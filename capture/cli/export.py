@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from capture._new_folder import check_new_folder
+from capture.cli._kernels import warn_of_showing
 from capture.cli._progress import Progress
 from capture.cli._tables import plural
 from capture.export import FORMATS, ExportJob, Selection, export
@@ -15,6 +16,7 @@ from capture.recording import Recording
 from codec.errors import ConfigError
 
 HELP = "write a recording as files that other programs open"
+_DECODING = ("png", "npz", "mp4", "frames")  # the formats that show pictures
 _FORMAT_LIST = "\n".join(f"  {name:<7}{what}" for name, (_, what) in FORMATS.items())
 EPILOG = f"""formats:
 {_FORMAT_LIST}
@@ -64,6 +66,12 @@ def run(args: argparse.Namespace) -> int:
     selection = Selection(tuple(args.camera or ()), args.every, args.from_s, args.to_s)
     with Recording(args.path) as recording:
         check_new_folder(args.out, source=args.path)
+        if args.format in _DECODING:
+            warn_of_showing(
+                stream
+                for name, stream in recording.streams.items()
+                if not args.camera or name.rpartition("/")[0] in args.camera
+            )
         bars: list[Progress] = []
         job = ExportJob(recording, args.out, args.format, selection, begin=_begin(args.format, bars))
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capture._picture_streams import picture_streams
+from capture.cli._kernels import warn_of_showing
 from capture.preview.display import Display, ExitGuard, NoDisplayError, open_display
 from capture.recording import Recording
 from codec.errors import ConfigError, NightrigError, StorageError
@@ -54,11 +55,12 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < args.speed < float("inf"):
         raise ConfigError(f"--speed {args.speed:g}: must be above 0")
     with Recording(args.path) as recording:
-        picture_streams(recording, args.camera)  # what is wrong with the arguments comes first
+        streams = picture_streams(recording, args.camera)  # what is wrong with the arguments comes first
         try:
             display = open_display()  # before OpenCV is loaded
         except NoDisplayError as error:
             raise NightrigError(f"play needs a display: {error}") from error
+        warn_of_showing(streams)
         from capture.player import Player
 
         player = Player(recording, camera=args.camera, speed=args.speed, loop=args.loop)

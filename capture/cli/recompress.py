@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capture.cli._ctrl_c import INTERRUPTED, CtrlC
+from capture.cli._kernels import warn_of_recompressing
 from capture.cli._progress import Progress, size
 from capture.cli._tables import plural, table
 from capture.recompression import CameraReport, Recompression, RecompressionReport, Step
@@ -21,16 +26,17 @@ examples:
   nightrig recompress night.nrig --codec lattice-rans --jobs 2
 
 Works in place, a segment at a time: the new file is written beside the old one, read back from the disk,
-and every frame in it decoded and compared with the old one before it takes the old one's name. Ctrl-C, a
-kill or a power cut at any moment loses nothing; the same command goes on where it was, for which the part
-of a new file that was written stays beside the old one under a name with a dot. It needs room on the disk
-for the largest segment once more. Everything but depth stays as it is, byte for byte, and a frame
-that would get larger keeps the codec it has. Damaged segments are left alone and named. A recording that
-is still being written is refused.
+and every frame in it decoded and compared with the old one before it takes the old one's name. Ctrl-C (a
+second one stops at once), a kill or a power cut at any moment loses nothing; the same command goes on where
+it was, for which the part of a new file that was written stays beside the old one under a name with a dot;
+with another codec that part is given up, and said to be. It needs room on the disk for the largest segment
+once more. Everything but depth stays as it is, byte for byte, and a frame that would get larger keeps the
+codec it has. Damaged segments are left alone and named. A recording that is still being written is refused.
 exit codes: 0 all done; 3 done, but segments had to be left alone, and which; 1 failed; 2 usage;
 130 interrupted."""
 
-_HEADER = ("camera", "segments", "frames", "kept", "before", "after", "ratio")
+_HEADER = ("camera", "segments", "frames", "kept", "before", "after", "file ratio")
+_AT_ONCE = "stopped at once; nothing is lost, the same command goes on where it was"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,37 +50,86 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        with (
-            Recompression(args.path, codec=args.codec, jobs=args.jobs) as work,
-            Progress("recompress", 2 * work.frames, unit="frames", steps=2) as progress,
-        ):
-            report = work.run(_Teller(progress))
+        with Recompression(args.path, codec=args.codec, jobs=args.jobs) as work:
+            warn_of_recompressing(work.frames, work.pixels, args.codec)
+            given_up = work.given_up
+            for codec, count in given_up.items():
+                told = f"what an interrupted run to {codec} had done ({size(count)}) is given up"
+                print(told, file=sys.stderr, flush=True)
+            pace = _Pace(work.frames)
+            total = 2 * work.frames
+            with (
+                Progress("recompress", total, unit="frames", steps=2, left_s=pace.left_s) as progress,
+                CtrlC(progress.say, at_once=_AT_ONCE),
+            ):
+                report = work.run(_Teller(progress, pace))
     except KeyboardInterrupt:
         print(
             "nightrig: interrupted; nothing is lost, the same command goes on where it was", file=sys.stderr
         )
-        return 130
+        return INTERRUPTED
     code = 3 if report.left_alone else 0
-    print(json.dumps(_facts(report, code)) if args.json else _text(report))
+    print(json.dumps(_facts(report, code, given_up)) if args.json else _text(report))
     return code
 
 
-class _Teller:
-    """Draws the bar, with the ratio so far behind it."""
+class _Pace:
+    """How long what is left will take: rewriting and comparing each at the rate it has had so far, since
+    either may take ten times as long as the other. Unknown until both have been seen."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, frames: int) -> None:
+        self._to_write = self._to_compare = frames
+        self._writing, self._comparing = _Rate(), _Rate()
+        self._at_s = time.monotonic()
+
+    def note(self, step: Step) -> None:
+        """The time since the last one went into this step."""
+        now_s = time.monotonic()
+        self._to_write -= step.written
+        self._to_compare -= step.compared
+        if step.is_work:
+            rate = self._writing if step.written else self._comparing
+            rate.seconds += now_s - self._at_s
+            rate.frames += step.halves
+        self._at_s = now_s
+
+    def left_s(self) -> float | None:
+        """In seconds; None where it cannot be known yet."""
+        writing_s = self._writing.seconds_for(self._to_write)
+        comparing_s = self._comparing.seconds_for(self._to_compare)
+        if writing_s is None or comparing_s is None:
+            return None
+        return max(0.0, writing_s + comparing_s - (time.monotonic() - self._at_s))
+
+
+@dataclass(slots=True)
+class _Rate:
+    frames: int = 0
+    seconds: float = 0.0
+
+    def seconds_for(self, frames: int) -> float | None:
+        if not frames:
+            return 0.0
+        return frames * self.seconds / self.frames if self.frames else None
+
+
+class _Teller:
+    """Draws the bar, with the ratio of the depth so far behind it."""
+
+    def __init__(self, progress: Progress, pace: _Pace) -> None:
+        self._progress, self._pace = progress, pace
         self._before_bytes = self._after_bytes = 0
 
     def __call__(self, step: Step) -> None:
         self._before_bytes += step.before_bytes
         self._after_bytes += step.after_bytes
         if self._after_bytes:
-            self._progress.note = f"ratio {self._before_bytes / self._after_bytes:.2f}"
+            self._progress.note = f"depth ratio {self._before_bytes / self._after_bytes:.2f}"
+        self._pace.note(step)
         self._progress(step.halves)
 
 
-def _facts(report: RecompressionReport, code: int) -> dict[str, Any]:
+def _facts(report: RecompressionReport, code: int, given_up: Mapping[str, int]) -> dict[str, Any]:
     return {
         "path": str(report.path),
         "codec": report.codec,
@@ -82,6 +137,7 @@ def _facts(report: RecompressionReport, code: int) -> dict[str, Any]:
         "cameras": {camera.name: _camera_facts(camera) for camera in report.cameras},
         "total": _camera_facts(report.total()),
         "left_alone": [{"file": str(left.path), "why": left.why} for left in report.left_alone],
+        "given_up": dict(given_up),
     }
 
 

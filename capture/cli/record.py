@@ -10,8 +10,10 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from capture.config import load_rig
+from capture.config import Rig, load_rig
 from capture.service import Outcome, Service, Status
+from capture.session import load_session
+from codec.depth import get_codec
 from codec.errors import ConfigError
 
 HELP = "record a rig until Ctrl-C or for a time"
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_account(outcome)))
     else:
-        _print_account(outcome)
+        _print_account(outcome, rig)
     return outcome.exit_code
 
 
@@ -124,7 +126,7 @@ def _account(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _print_account(outcome: Outcome) -> None:
+def _print_account(outcome: Outcome, rig: Rig) -> None:
     print(
         f"{'stream':<24}{'captured':>10}{'written':>10}{'dropped':>9}{'lost':>7}"
         f"{'raw MB':>10}{'MB':>9}{'ratio':>7}"
@@ -141,4 +143,14 @@ def _print_account(outcome: Outcome) -> None:
     if outcome.totals.outages:
         print(f"outages {outcome.totals.outages}")
     verdict = {0: "complete: every frame captured is on disk", 3: "recorded WITH LOSS (see above)"}
-    print(f"{verdict.get(outcome.exit_code, 'FAILED')}\n{outcome.session}")
+    print(f"{verdict.get(outcome.exit_code, 'FAILED')}{_lossy(outcome, rig)}\n{outcome.session}")
+
+
+def _lossy(outcome: Outcome, rig: Rig) -> str:
+    """What "on disk" means where depth was stored lossy."""
+    chosen = load_session(outcome.session).get("depth_codec")
+    codec = chosen.get("codec") if isinstance(chosen, dict) else None
+    if codec is None or get_codec(codec).lossless:
+        return ""
+    bound = rig.record.near_bound_subpixels
+    return f"; depth is LOSSY by choice: {codec} keeps disparity to within {bound:g}/32 pixel"

@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from capture.cli._codecs import Lossy, bound_words, lossy_streams
+from capture.cli._ctrl_c import CtrlC
+from capture.cli._kernels import warn_of_verifying
 from capture.cli._progress import Progress, clock, size
 from capture.cli._tables import plural, table
 from capture.recording import RecordedGap, Recording
@@ -23,14 +26,14 @@ is whole up to that moment is clean; a torn tail is damage.
 exit codes: 0 clean; 3 loss or damage, or nothing was recorded; 1 failed; 2 usage."""
 
 _WORDS = {
-    CLEAN: "CLEAN: everything that was captured is there, and right",
+    CLEAN: "CLEAN: everything that was captured is there, and {right}",
     EMPTY: "EMPTY: nothing was recorded",
-    LOSS: "LOSS: what is there is right; what is missing is accounted for above",
+    LOSS: "LOSS: what is there is {right}; what is missing is accounted for above",
     UNACCOUNTED: "UNACCOUNTED: something is missing that the recording does not account for; see above",
     DAMAGE: "DAMAGED: see above; `nightrig recover` makes a clean copy of what is whole",
 }
-_KILLED = "CLEAN: everything in it is right, up to the moment it was killed"
-_ALONE = "CLEAN: everything in it is right; whether whole cameras are missing nothing says"
+_KILLED = "CLEAN: everything in it is {right}, up to the moment it was killed"
+_ALONE = "CLEAN: everything in it is {right}; whether whole cameras are missing nothing says"
 _HEADER = ("stream", "reason", "when", "numbers", "count", "lasting")
 
 
@@ -42,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    with Progress("verify", total_bytes(args.path), unit="B") as progress:
+    total = total_bytes(args.path)
+    warn_of_verifying(args.path)
+    with Progress("verify", total, unit="B") as progress, CtrlC(progress.say):
         report = verify(args.path, progress=progress)
     code = 0 if report.verdict == CLEAN else 3
     with Recording(args.path) as recording:
@@ -84,6 +89,7 @@ def _facts(report: Report, recording: Recording, code: int) -> dict[str, Any]:
         ],
         "problems": report.problems,
         "notes": report.notes,
+        "lossy": {lossy.name: lossy.loss._asdict() for lossy in lossy_streams(recording.streams.values())},
     }
 
 
@@ -104,7 +110,9 @@ def _text(report: Report, recording: Recording) -> str:
         f"{size(report.bytes)}; {missing} missing in {plural(len(report.gaps), 'gap')}, "
         f"{plural(len(report.damage), 'damaged place')}"
     )
-    lines.append(_verdict(report))
+    losses = lossy_streams(recording.streams.values())
+    lines += [lossy.line() for lossy in losses]
+    lines.append(_verdict(report).format(right=_how_right(losses)))
     return "\n".join(lines)
 
 
@@ -114,6 +122,14 @@ def _verdict(report: Report) -> str:
     if report.verdict == CLEAN and not report.ended:
         return _KILLED
     return _WORDS[report.verdict]
+
+
+def _how_right(losses: list[Lossy]) -> str:
+    """What is true of every frame that reads well."""
+    if not losses:
+        return "right"
+    widest = max(lossy.loss.bound_subpixels for lossy in losses)
+    return f"as stored (near keeps disparity to within {bound_words(widest)})"
 
 
 def _row(gap: RecordedGap, recording: Recording) -> tuple[str, ...]:

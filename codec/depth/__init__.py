@@ -26,7 +26,8 @@ import difflib
 from typing import Protocol
 
 from codec.depth import _native
-from codec.depth._images import DEFAULT_MAX_PIXELS, Image, Payload
+from codec.depth._context_model import has_map, learn_map, newest_map
+from codec.depth._images import DEFAULT_MAX_PIXELS, Image, Payload, read_header
 from codec.depth.lattice_lz4 import LatticeLz4Codec
 from codec.depth.lattice_rans import LatticeRansCodec
 from codec.depth.lz4_planes import Lz4PlanesCodec
@@ -45,8 +46,12 @@ __all__ = [
     "StatedLoss",
     "codec_by_id",
     "codec_name",
+    "declared_shape",
     "get_codec",
     "has_kernels",
+    "has_map",
+    "learn_map",
+    "newest_map",
     "stated_loss",
 ]
 
@@ -120,3 +125,8 @@ def codec_name(codec_id: int) -> str:
     """What the codec of a frame is called, also where this version cannot decode it."""
     codec = _BY_ID.get(codec_id)
     return codec.name if codec is not None else _RESERVED.get(codec_id, f"codec {codec_id}")
+
+
+def declared_shape(data: Payload) -> tuple[int, int]:
+    """Height and width of the image that a payload of any of these codecs claims to be. Raises CodecError."""
+    return read_header(data, codec="image", max_pixels=2**64)[0].shape

@@ -12,6 +12,9 @@ from codec.errors import CodecError
 GOLOMB_BITS = 24
 """Numbers are below 2**24."""
 
+_WINDOW_BYTES = 4096
+"""Unpacked at a time: a bit takes a byte then, and what a payload has to say may be long."""
+
 
 def zigzag(value: int) -> int:
     """0, -1, 1, -2, 2, ... become 0, 1, 2, 3, 4, ..."""
@@ -53,10 +56,19 @@ class BitReader:
     """Takes bits off. Raises CodecError where there are no more."""
 
     def __init__(self, data: bytes | memoryview) -> None:
-        self._bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little").tobytes()
+        self._data = memoryview(data)
+        self._bits = b""  # unpacked, one a byte; from _at on not yet taken
         self._at = 0
 
+    def _unpack(self, wanted: int) -> None:
+        """Have `wanted` bits ready, or all there are."""
+        while len(self._bits) - self._at < wanted and len(self._data):
+            window, self._data = self._data[:_WINDOW_BYTES], self._data[_WINDOW_BYTES:]
+            unpacked = np.unpackbits(np.frombuffer(window, np.uint8), bitorder="little").tobytes()
+            self._bits, self._at = self._bits[self._at :] + unpacked, 0
+
     def get(self, bits: int) -> int:
+        self._unpack(bits)
         end = self._at + bits
         if end > len(self._bits):
             raise CodecError("lattice-rans payload ends within its side information: damaged")
@@ -67,7 +79,9 @@ class BitReader:
         return value
 
     def get_golomb(self, order: int) -> int:
-        one = self._bits.find(1, self._at, self._at + GOLOMB_BITS - order + 1)
+        longest = GOLOMB_BITS - order + 1
+        self._unpack(longest)
+        one = self._bits.find(1, self._at, self._at + longest)
         if one < 0:
             raise CodecError("lattice-rans payload has an impossible number in its side information: damaged")
         n = one - self._at + order
@@ -77,5 +91,5 @@ class BitReader:
     def require_end(self) -> None:
         """Only what fills up the last byte may be left, and must be zero."""
         rest = self._bits[self._at :]
-        if len(rest) >= 8 or any(rest):
+        if len(self._data) or len(rest) >= 8 or any(rest):
             raise CodecError("lattice-rans payload has too much side information: damaged")

@@ -83,7 +83,8 @@ class ContextMap:
         at = 4 + 2 * len(WEIGHED)
         if len(content) < at + CONTEXTS:
             raise CodecError(f"a context map has more than {at + CONTEXTS} bytes, this has {len(content)}")
-        map_id, classes, *weights = np.frombuffer(content, "<i2", count=2 + len(WEIGHED)).tolist()
+        map_id, classes = np.frombuffer(content, "<u2", count=2).tolist()
+        weights = np.frombuffer(content, "<i2", offset=4, count=len(WEIGHED)).astype(np.int16)
         class_of = np.frombuffer(content, np.uint8, offset=at, count=CONTEXTS)
         defaults = np.frombuffer(content, np.uint8, offset=at + CONTEXTS)
         if not 1 <= classes <= MAX_CLASSES or class_of.max() >= classes or defaults.size != classes * SYMBOLS:
@@ -92,18 +93,48 @@ class ContextMap:
         if defaults.max() > MAX_FREQUENCY_CODE or not defaults.any(axis=1).all():
             raise CodecError(f"context map {map_id} has a class with an impossible default table")
         whole = np.frombuffer(content, np.uint8)
-        return cls(map_id, np.array(weights, np.int16), class_of, defaults, whole)
+        return cls(map_id, weights, class_of, defaults, whole)
 
     def to_bytes(self) -> bytes:
         """The file; `content` plays no part in it."""
-        head = np.array([self.id, self.classes, *self.weights.tolist()], "<i2")
-        return head.tobytes() + self.class_of.tobytes() + self.defaults.tobytes()
+        head = np.array([self.id, self.classes], "<u2").tobytes() + self.weights.astype("<i2").tobytes()
+        return head + self.class_of.tobytes() + self.defaults.tobytes()
+
+
+_learnt: dict[int, ContextMap] = {}
+
+
+def _map_file(map_id: int) -> Path:
+    return Path(__file__).parent / "maps" / f"{map_id}.map"
+
+
+def newest_map() -> tuple[int, bytes]:
+    """The number and the content of the map that frames are encoded with."""
+    return NEWEST_MAP, context_map(NEWEST_MAP).content.tobytes()
+
+
+def has_map(map_id: int) -> bool:
+    """Whether payloads that name this map can be decoded."""
+    return map_id in _learnt or _map_file(map_id).is_file()
+
+
+def learn_map(content: bytes) -> None:
+    """Make a map known that a file brought along. Raises CodecError where it is none, or where another one
+    has its number."""
+    found = ContextMap.from_bytes(content)
+    if has_map(found.id):
+        if context_map(found.id).content.tobytes() != content:
+            raise CodecError(f"there is another context map {found.id}: one of them is none of ours")
+        return
+    _learnt[found.id] = found
 
 
 @cache
 def context_map(map_id: int) -> ContextMap:
     """The map that a payload names. Raises CodecError for one that this version does not have."""
-    file = Path(__file__).parent / "maps" / f"{map_id}.map"
+    if map_id in _learnt:
+        return _learnt[map_id]
+    file = _map_file(map_id)
     if not file.is_file():
         raise CodecError(f"lattice-rans payload needs context map {map_id}: a newer nightrig has it")
     found = ContextMap.from_bytes(file.read_bytes())
@@ -163,7 +194,7 @@ def look_above(rank_at: Neighbour[I16], valid_at: Neighbour[Flags], weights: I16
     arrays have one shape.
     """
     N, NW, NE = rank_at("N"), rank_at("NW"), rank_at("NE")
-    weighed = N * np.int16(WEIGHT_UNIT - int(weights.sum()))
+    weighed = N * (WEIGHT_UNIT - weights.sum(keepdims=True)).astype(np.int16)
     for name, weight in zip(WEIGHED, weights, strict=True):
         if name not in ("W", "WW"):
             weighed += rank_at(name) * weight

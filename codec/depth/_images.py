@@ -59,7 +59,10 @@ class ImageHeader(NamedTuple):
 
 
 def contiguous_image(image: Image, *, max_pixels: int) -> Image:
-    """The image in C order and native bytes, copied only where it is not; CodecError if it is no image."""
+    """The image in C order, native bytes and aligned, as kernels want it, copied only where it is not.
+
+    Raises CodecError if it is no image.
+    """
     if not isinstance(image, np.ndarray) or image.ndim != 2:
         shape = getattr(image, "shape", type(image).__name__)
         raise CodecError(f"an image to encode must be a two-dimensional array, this is {shape}")
@@ -69,7 +72,7 @@ def contiguous_image(image: Image, *, max_pixels: int) -> Image:
         )
     if image.size > max_pixels or max(image.shape) >= _SIDE_LIMIT:
         raise CodecError(f"the image has {_described(image.shape)}, the limit is {max_pixels} (max_pixels=)")
-    ours: Image = np.ascontiguousarray(image, dtype=_DTYPES[image.dtype.itemsize])
+    ours: Image = np.require(np.asarray(image), _DTYPES[image.dtype.itemsize], ("C", "A"))
     return ours
 
 
@@ -103,7 +106,7 @@ def check_expansion(compressed_bytes: int, expanded_bytes: int, *, codec: str) -
 
 
 def output_for(header: ImageHeader, out: Image | None) -> tuple[Image, Image]:
-    """Where to decode to (C order) and what to return; the two differ only where `out` is strided."""
+    """Where to decode to (C order, aligned) and what to return; they differ where `out` is not so."""
     if out is None:
         fresh: Image = np.empty(header.shape, header.dtype)
         return fresh, fresh
@@ -112,7 +115,7 @@ def output_for(header: ImageHeader, out: Image | None) -> tuple[Image, Image]:
             f"out= must be a writeable {header.dtype} array of shape {header.shape}, "
             f"this is {out.dtype} of shape {out.shape}"
         )
-    return (out if out.flags.c_contiguous else np.empty(header.shape, header.dtype)), out
+    return (out if out.flags.carray else np.empty(header.shape, header.dtype)), out
 
 
 def _described(shape: tuple[int, ...]) -> str:

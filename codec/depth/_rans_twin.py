@@ -57,6 +57,12 @@ class Wavefront(NamedTuple):
         steps = last_round * period + last_lane * DELAY + row_steps
         return cls(height, width, lanes, row_steps, period, steps)
 
+    @property
+    def has_few_steps(self) -> bool:
+        """Whether it is a payload at all: each step takes a tenth of a millisecond, and a narrow image of
+        millions of rows would have two for each pixel."""
+        return self.steps <= self.height * self.width // 16 + 65536
+
     def places(self, first: int, count: int) -> tuple[Numbers, Numbers]:
         """Row and column of each (step, lane); outside of the image where there is no pixel."""
         local = np.arange(first, first + count)[:, None] - DELAY * np.arange(self.lanes)
@@ -80,6 +86,9 @@ def lanes_for(height: int, width: int) -> int:
 def encode(image: Image, context_map: ContextMap) -> bytes | None:
     """The body of a payload, or None where the image must be stored in another way."""
     height, width = image.shape
+    lanes = lanes_for(height, width)
+    if not Wavefront.of(height, width, lanes).has_few_steps:
+        return None
     seen = np.zeros(65536, np.bool_)
     seen[image] = True
     seen[0] = False
@@ -96,7 +105,6 @@ def encode(image: Image, context_map: ContextMap) -> bytes | None:
     symbols = np.where(measured, np.minimum(codes, ESCAPE), INVALID)
     symbols += context_map.class_of[expected.context].astype(np.int64) * SYMBOLS
 
-    lanes = lanes_for(height, width)
     escapes: list[list[int]] = [[] for _ in range(lanes)]
     escaping = measured & (codes >= ESCAPE)
     if np.count_nonzero(escaping) > side.escape_limit(image.size):
@@ -160,8 +168,9 @@ def _put_symbols(symbols: Numbers, lanes: int, frequency: Numbers, begin: Number
 # ---- decode ------------------------------------------------------------------------------------------------
 
 
-def check_sizes(body: memoryview) -> tuple[int, int]:
-    """The number of lanes and the bytes of side information. Raises CodecError where it cannot be a body."""
+def check_sizes(body: memoryview, height: int, width: int) -> tuple[int, int]:
+    """The number of lanes and the bytes of side information. Raises CodecError where it cannot be the body of
+    such an image."""
     if len(body) < _FIXED.size:
         raise CodecError(f"lattice-rans payload ends {len(body)} bytes behind its image header: cut short")
     lanes, side_bytes = _FIXED.unpack_from(body)
@@ -170,13 +179,17 @@ def check_sizes(body: memoryview) -> tuple[int, int]:
         raise CodecError(
             f"lattice-rans payload cannot have {lanes} lanes and {side_bytes} bytes of tables: damaged"
         )
+    if not Wavefront.of(height, width, lanes).has_few_steps:
+        raise CodecError(
+            f"lattice-rans payload cannot have {lanes} lanes for {height} x {width} pixels: damaged"
+        )
     return lanes, side_bytes
 
 
 def decode(body: memoryview, context_map: ContextMap, target: Image) -> None:
     """Fill `target`, uint16 in C order. Raises CodecError."""
     height, width = target.shape
-    lanes, side_bytes = check_sizes(body)
+    lanes, side_bytes = check_sizes(body, height, width)
     at = _FIXED.size + side_bytes
     bits = BitReader(body[_FIXED.size : at])
     value_of = side.read_palette(bits)
@@ -186,7 +199,7 @@ def decode(body: memoryview, context_map: ContextMap, target: Image) -> None:
     escapes = side.read_escapes(bits, lanes, side.escape_limit(target.size))
     bits.require_end()
     state = np.frombuffer(body, "<u4", count=lanes, offset=at).astype(np.int64)
-    words = np.frombuffer(body, "<u2", offset=at + 4 * lanes).astype(np.int64)
+    words = np.frombuffer(body, "<u2", offset=at + 4 * lanes)
     decoder = _Decoder(Wavefront.of(height, width, lanes), context_map, frequencies, escapes, state, words)
     decoder.run(value_of, target)
     if not decoder.ended_well():
@@ -210,7 +223,7 @@ class _Decoder:
         frequencies: list[int],
         escapes: list[list[int]],
         state: Numbers,
-        words: Numbers,
+        words: npt.NDArray[np.uint16],
     ) -> None:
         self._wave = wave
         self._map = context_map
@@ -308,7 +321,7 @@ class _Decoder:
             words = self._words[self._used : self._used + wanted]
             if words.size < wanted:
                 self._good = False
-                words = np.zeros(wanted, np.int64)
+                words = np.zeros(wanted, np.uint16)
             self._used += wanted
             state[empty] = state[empty] << 16 | words
         self._state = state

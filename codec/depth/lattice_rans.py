@@ -93,7 +93,7 @@ class LatticeRansCodec:
         if not _MIN_WIDTH <= header.width <= _MAX_WIDTH:
             raise CodecError(f"lattice-rans payload claims a width of {header.width}: damaged")
         chosen = self._map(header.palette)
-        _rans_twin.check_sizes(body)  # before memory is taken for the image
+        _rans_twin.check_sizes(body, *header.shape)  # before memory is taken for the image
         target, result = output_for(header, out)
         self._coder.decode(body, chosen, target)
         if result is not target:

@@ -1,4 +1,4 @@
-"""`near` (id 4): LOSSY. Depth within a stated bound of what was measured, at a twentieth of its size.
+"""`near` (id 4): LOSSY. Depth within a stated bound of what was measured, at a thirtieth of its size.
 
 A stereo camera measures disparity, d = C / z, with a noise of about 2.6/32 pixel. `near` keeps the disparity
 of each pixel to within a bound and lets lattice-rans store that. The default, 2.5/32 pixel, is below the
@@ -41,6 +41,7 @@ BELOW_SENSOR_NOISE = 2.5
 """In 1/32 pixel: the temporal noise of D4xx cameras has a standard deviation of 2.4 to 3.0 at every depth."""
 _BOUND_UNIT = 256
 _LOSS = struct.Struct("<HI")
+_LARGEST_CONSTANT = 2**32 - 1
 TYPICAL_FOCAL_BASELINE_PX_M = 0.5 * 0.050
 """For each column of the image, of a D435: the focal length is about half the width, the baseline 50 mm."""
 _MILLIMETRES = 1000
@@ -62,8 +63,8 @@ class NearSettings:
         if not 1 <= self.bound_units < 2**16:
             raise CodecError(f"near: a bound of {self.bound_subpixels}/32 pixel is not between 0 and 256")
         constant = self.disparity_constant
-        if constant is not None and not (math.isfinite(constant) and 1 <= constant < 2**32):
-            raise CodecError(f"near: a disparity constant of {constant} is not between 1 and 2**32")
+        if constant is not None and not (math.isfinite(constant) and 1 <= constant <= _LARGEST_CONSTANT):
+            raise CodecError(f"near: a disparity constant of {constant} is not between 1 and 2**32 - 1")
 
     @property
     def bound_units(self) -> int:
@@ -98,7 +99,7 @@ class NearCodec:
         constant = self._settings.disparity_constant
         if constant is None:
             constant = TYPICAL_FOCAL_BASELINE_PX_M * image.shape[1] * SUBPIXELS * _MILLIMETRES
-        return max(round(constant), 1)
+        return min(round(constant), _LARGEST_CONSTANT)
 
     def encode(self, array: Image) -> bytes:
         image = contiguous_image(array, max_pixels=self._max_pixels)

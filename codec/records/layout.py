@@ -24,7 +24,7 @@ FORMAT_NAME = "nightrig-records"
 FORMAT_VERSION = 1
 
 # Record kinds.
-FILE, STREAM, FRAME, GAP, CLOCK, INDEX, END = range(1, 8)
+FILE, STREAM, FRAME, GAP, CLOCK, INDEX, END, MAP = range(1, 9)
 KIND_NAMES = {
     FILE: "file",
     STREAM: "stream",
@@ -33,6 +33,7 @@ KIND_NAMES = {
     CLOCK: "clock",
     INDEX: "index",
     END: "end",
+    MAP: "map",
 }
 
 # Payloads of frames that are not depth images; depth codecs have the ids 0 to 15.

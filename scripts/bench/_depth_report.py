@@ -1,7 +1,7 @@
 """One run of the depth benchmark as tables for people (Markdown) and as one JSON object.
 
 The JSON has the same figures without rounding: `machine`, `others_cores`, `left_out` (peer: package to
-install), `sets` (each with `codecs`), `streams`, `verdicts`, `nights`, `all_must_met`.
+install), `needs_kernels`, `sets` (each with `codecs`), `streams`, `verdicts`, `nights`, `all_must_met`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class SetFigures:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that one run has found. others_cores: work of others while the sets were measured."""
+    """Everything that one run has found. left_out: peers that are not installed. others_cores: work of others
+    while the sets were measured. needs_kernels: what was left out as it would take for ever without them."""
 
     sets: list[SetFigures]
     streams: list[StreamsLoad]
@@ -45,6 +46,7 @@ class Run:
     nights: list[Night]
     left_out: dict[str, str]
     others_cores: float
+    needs_kernels: tuple[str, ...] = ()
 
     @property
     def all_must_met(self) -> bool:
@@ -85,6 +87,7 @@ def as_json(run: Run) -> str:
             "machine": machine(),
             "others_cores": run.others_cores,
             "left_out": run.left_out,
+            "needs_kernels": run.needs_kernels,
             "sets": [
                 {**asdict(each), "codecs": [_with_medians(f) for f in each.codecs]} for each in run.sets
             ],
@@ -162,6 +165,8 @@ def _closing(run: Run) -> str:
     if run.left_out:
         packages = " ".join(dict.fromkeys(run.left_out.values()))
         lines.append(f"Left out: {', '.join(run.left_out)}; not installed: {packages}, see extra `bench`.")
+    if run.needs_kernels:
+        lines.append(f"Left out: {', '.join(run.needs_kernels)}; the native kernels are not built here.")
     return "\n".join(lines)
 
 

@@ -49,6 +49,11 @@ def set_names(real: Path) -> list[str]:
     return [*dict.fromkeys(folders), *_SIMULATED]
 
 
+def relatives(name: str) -> set[str]:
+    """The sets with what one and the same camera made: all simulated ones come from one simulator."""
+    return set(_SIMULATED) if name in _SIMULATED else {name}
+
+
 def load_set(name: str, real: Path, *, most: int) -> DepthSet:
     """At most `most` frames of a set that `set_names` lists. Raises UnusableDataError."""
     if name in _SIMULATED:

@@ -63,9 +63,21 @@ def times_of(upper: Sequence[float], lower: Sequence[float]) -> float:
     return median(a / b for a, b in zip(upper, lower, strict=False))
 
 
-def measure(frames: Sequence[Depth], ways: Sequence[Way], *, rounds: int) -> list[Figures]:
-    """Figures of each way, in the order given. Raises NotLosslessError."""
-    trials = [_Trial(frames, way) for way in ways]
+def measure(
+    frames: Sequence[Depth],
+    ways: Sequence[Way],
+    *,
+    rounds: int,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Figures]:
+    """Figures of each way, in the order given; `say` gets a line of progress for each. Raises
+    NotLosslessError."""
+    trials = []
+    for way in ways:
+        began = time.monotonic()
+        trials.append(_Trial(frames, way))
+        say(f"  {way.name}: there and back in {time.monotonic() - began:.1f} s")
+    say(f"  {rounds} rounds of them all")
     for number in range(rounds):
         turn = number % len(trials)
         picked = [frames[(number * _ROUND_FRAMES + i) % len(frames)] for i in range(_ROUND_FRAMES)]

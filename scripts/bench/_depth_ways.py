@@ -41,8 +41,8 @@ Decode = Callable[[Any], Depth]
 LZ4_FRAME = "lz4.frame"
 JPEG_XL_7 = "jpeg-xl-7"
 RANS_UNSEEN = "lattice-rans, unseen"
-"""lattice-rans with a context map that was trained without the set it is measured on: what it does for a
-camera that nobody has seen before."""
+"""lattice-rans with a context map that was trained without the set it is measured on, and for a simulated set
+without the simulator: what it does for a camera that nobody has seen before."""
 
 
 @dataclass(frozen=True, slots=True)

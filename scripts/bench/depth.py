@@ -5,7 +5,9 @@
 2. eight streams 848x480@30 in threads of one process: the cores they take;
 3. the targets, and what it all means in gigabytes a night and cores.
 
-Exit code 0: everything that must be reached was measured and is; 1: something is not; 2: wrong arguments.
+Exit code 0: everything that must be reached was measured and is; 1: something is not; 2: wrong arguments; 3:
+NumPy is missing. Without the native kernels, max and the streams of lattice-rans are left out and named, and
+--quick takes three minutes of CPU.
 docs/DEPTH.md explains the figures. Wants the extra `bench`; peers that are not installed are left out and
 named.
 """
@@ -21,16 +23,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)  # in place of this folder: here, modules are named from the root of the checkout
 
-from codec.depth import CODEC_NAMES, DEFAULT_CODEC  # noqa: E402
-from scripts import train_context_map  # noqa: E402
-from scripts.bench import _depth_sets, _depth_ways  # noqa: E402
-from scripts.bench._depth_nights import nights  # noqa: E402
-from scripts.bench._depth_report import Run, SetFigures, as_json, as_text  # noqa: E402
-from scripts.bench._depth_streams import StreamsLoad, measure_streams  # noqa: E402
-from scripts.bench._depth_targets import RANS, STREAM_FPS, STREAMS, judge  # noqa: E402
-from scripts.bench._depth_timing import Figures, NotLosslessError, measure  # noqa: E402
-from scripts.bench._depth_ways import Depth  # noqa: E402
-from scripts.bench._usage import OthersLoad  # noqa: E402
+from scripts._needs import needed_modules  # noqa: E402
+
+with needed_modules(venv=".venv"):
+    from codec.depth import CODEC_NAMES, DEFAULT_CODEC, has_kernels
+    from scripts import train_context_map
+    from scripts.bench import _depth_sets, _depth_ways
+    from scripts.bench._depth_nights import nights
+    from scripts.bench._depth_report import Run, SetFigures, as_json, as_text
+    from scripts.bench._depth_streams import StreamsLoad, measure_streams
+    from scripts.bench._depth_targets import MAX, RANS, STREAM_FPS, STREAMS, judge
+    from scripts.bench._depth_timing import Figures, NotLosslessError, measure
+    from scripts.bench._depth_ways import Depth
+    from scripts.bench._usage import OthersLoad
 
 _QUICK_ROUNDS, _QUICK_SECONDS = 5, 3.0
 
@@ -61,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=float, default=10.0, help="how long streams run; 0: not (default: %(default)s)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer frames, rounds and seconds: a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer frames, rounds and seconds: a minute of CPU"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these codecs and peers alone")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="these sets of frames alone")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
@@ -87,7 +94,8 @@ def _unknown(kind: str, asked: Sequence[str] | None, known: Sequence[str]) -> st
 
 def _run(args: argparse.Namespace, set_names: Sequence[str], names: Sequence[str]) -> Run:
     left_out = _depth_ways.missing_peers(names)
-    names = [name for name in names if name not in left_out]
+    needs_kernels = [] if has_kernels() or args.only else [name for name in names if name == MAX]
+    names = [name for name in names if name not in (*left_out, *needs_kernels)]
     most = _depth_sets.QUICK_FRAMES if args.quick else _depth_sets.MOST_FRAMES
     others = OthersLoad()
     training = train_context_map.load_frames(args.depth_data) if RANS in names else {}
@@ -95,7 +103,11 @@ def _run(args: argparse.Namespace, set_names: Sequence[str], names: Sequence[str
     others_cores = others.cores
     by_name: dict[str, list[Figures]] = {figures.name: figures.codecs for figures in sets}
     real = by_name.get(_depth_sets.REAL_D400_SET)
-    streams = list(_measure_streams(names, args, most)) if args.seconds else []
+    stream_names = [name for name in (DEFAULT_CODEC, RANS) if name in names and name in CODEC_NAMES]
+    if args.seconds and RANS in stream_names and not has_kernels():
+        stream_names.remove(RANS)
+        needs_kernels.append(f"streams of {RANS}")
+    streams = _measure_streams(stream_names, args, most) if args.seconds else []
     return Run(
         sets=sets,
         streams=streams,
@@ -103,6 +115,7 @@ def _run(args: argparse.Namespace, set_names: Sequence[str], names: Sequence[str
         nights=nights(real, by_name.get(_depth_sets.WIDE_SIMULATED_SET)),
         left_out=left_out,
         others_cores=others_cores,
+        needs_kernels=tuple(needs_kernels),
     )
 
 
@@ -113,21 +126,20 @@ def _measure_set(
     height, width = depth.shape
     say(f"{name}: {len(depth.frames)} frames {width}x{height}, {len(ways)} codecs, {args.rounds} rounds")
     opened = [_depth_ways.open_way(way, depth.shape) for way in ways]
-    if RANS in ways:
-        others = {other: frames for other, frames in training.items() if other != name}
+    # Where there are simulated sets alone, nothing is left to learn from: no such row then.
+    if others := train_context_map.without(training, name):
+        say(f"  training a context map on {', '.join(others)}")
         opened.append(_depth_ways.open_unseen_rans(train_context_map.train(others)))
-    figures = measure(depth.frames, opened, rounds=args.rounds)
+    figures = measure(depth.frames, opened, rounds=args.rounds, say=say)
     return SetFigures(name, depth.origin, len(depth.frames), width, height, figures)
 
 
 def _measure_streams(names: Sequence[str], args: argparse.Namespace, most: int) -> list[StreamsLoad]:
-    """The default codec and the one that has a target, where they are built and wanted."""
-    wanted = [name for name in (DEFAULT_CODEC, RANS) if name in names and name in CODEC_NAMES]
-    if not wanted:
+    if not names:
         return []
     frames = _depth_sets.load_set(_depth_sets.WIDE_SIMULATED_SET, args.depth_data, most=most).frames
     loads = []
-    for name in wanted:
+    for name in names:
         say(f"{STREAMS} streams with {name} for {args.seconds:g} s")
         loads.append(measure_streams(name, frames, streams=STREAMS, fps=STREAM_FPS, seconds=args.seconds))
     return loads

@@ -5,8 +5,9 @@
 2. CPU and bytes per depth frame against librealsense's recorder, issue 8117's way and mcap;
 3. opening and seeking in a file of an hour.
 
-Exit code 0: every target is met; 1: one is missed. docs/BENCHMARKS.md explains the figures. Wants the
-extras `bench` and `realsense`; what is not installed is left out and named.
+Exit code 0: every target is met; 1: one is missed; 3: what it cannot do without is not installed.
+docs/BENCHMARKS.md explains the figures. Wants the extras `bench` and `realsense`; what is not installed is
+left out and named.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[0] = str(ROOT)  # in place of this folder: here, modules are named from the root of the checkout
 
-from capture.config import AUTO  # noqa: E402
-from codec.depth import CODEC_NAMES, DEFAULT_CODEC  # noqa: E402
-from scripts.bench import _compare, _four_cameras, _frames, _seek  # noqa: E402
-from scripts.bench._report import Section, as_json, as_text  # noqa: E402
+from scripts._needs import needed_modules  # noqa: E402
+
+with needed_modules(venv=".venv"):
+    from capture.config import AUTO
+    from codec.depth import CODEC_NAMES, DEFAULT_CODEC
+    from scripts.bench import _compare, _four_cameras, _frames, _seek
+    from scripts.bench._report import Section, as_json, as_text
 
 PARTS = ("cameras", "compare", "seek")
 

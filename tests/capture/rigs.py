@@ -75,9 +75,9 @@ class Recording:
         wait_for(lambda: "started" in event_kinds(self.root), timeout_s, self.process)
 
     def child(self, name: str) -> int:
-        """The pid of the process with that name."""
+        """The pid of the process with that name; one that is just being started, or dead, has none."""
         commands = children_of(self.process.pid)
-        return next(pid for pid, command in commands.items() if command.split("\0")[3] == name)
+        return next(pid for pid, command in commands.items() if command.split("\0")[3:4] == [name])
 
     def interrupt(self) -> None:
         """What Ctrl-C does: SIGINT to the whole group."""

@@ -91,3 +91,22 @@ def test_the_nearest_folder_that_is_there_is_measured(tmp_path: Path) -> None:
     assert existing_folder(tmp_path / "a" / "b") == tmp_path
     assert existing_folder(tmp_path / "file" / "b") == tmp_path
     assert existing_folder(tmp_path) == tmp_path
+
+
+def test_a_trial_is_announced_and_nothing_else_is(tmp_path: Path) -> None:
+    told: list[str] = []
+    decide_codec(rig("lattice-lz4"), tmp_path, duration_s=None, say=told.append)
+    decide_codec(rig("auto", WEBCAM), tmp_path, duration_s=None, say=told.append)
+    assert told == []
+    decide_codec(rig("auto"), tmp_path, duration_s=None, say=told.append)
+    assert told == ["trying the depth codecs ..."]
+
+
+def test_max_without_its_kernel_gives_way_without_being_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec_decision, "has_kernels", lambda: False)
+    choice = decide_codec(rig("max"), tmp_path, duration_s=None)
+    assert (choice.asked, choice.codec, choice.gives_way) == ("max", "lattice-lz4", True)
+    assert [each.codec for each in choice.trials] == ["lattice-lz4"]
+    assert choice.reason.startswith("max is made for recompressing afterwards, and not native here; ")

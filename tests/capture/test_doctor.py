@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from capture import doctor, trials, usb
@@ -22,7 +25,8 @@ def codecs_that_cost(ns_per_pixel: float) -> Callable[[Sequence[str]], dict[str,
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trials with known results."""
+    """Trials with known results, on a machine that lacks nothing."""
+    monkeypatch.setattr(doctor, "how_to_get_kernels", lambda: "")
     monkeypatch.setattr(trials, "depth_codecs", codecs_that_cost(4.0))
     monkeypatch.setattr(trials, "jpeg_encode", lambda _: 3.0)
     monkeypatch.setattr(trials, "disk_write", lambda _: 300.0)
@@ -168,6 +172,26 @@ def test_the_trials_measure_something_and_leave_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_codec_that_takes_seconds_for_a_frame_is_judged_by_a_strip_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows: list[int] = []
+
+    class Slow:
+        def encode(self, image: npt.NDArray[np.uint16]) -> bytes:
+            rows.append(len(image))
+            until_s = time.process_time() + image.size * 10e-6
+            while time.process_time() < until_s:
+                pass
+            return bytes(image.nbytes // 2)
+
+    monkeypatch.setattr(trials, "get_codec", lambda _: Slow())
+    tried = trials.depth_codecs(["slow"])["slow"]
+    assert rows == [16]
+    assert tried.ratio == 2
+    assert tried.ns_per_pixel == pytest.approx(10_000, rel=0.2)
+
+
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write in"):
         trials.disk_write(tmp_path / "missing")
@@ -214,3 +238,21 @@ def test_each_codec_that_was_tried_is_shown_and_what_auto_would_take(
     main(["doctor", str(path), "--root", str(tmp_path)])
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "<- recorded with" in line]
     assert line.startswith("lattice-rans")
+
+
+def test_without_kernels_the_dense_codec_is_shown_as_not_native_and_the_way_out_once(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "has_kernels", lambda: False)
+    monkeypatch.setattr(doctor, "how_to_get_kernels", lambda: "build them")
+    monkeypatch.setattr("capture.cli.doctor.how_to_get_kernels", lambda: "build them")
+    assert main(["doctor", str(_rig(tmp_path, 1, 848, 480)), "--root", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "lattice-rans    not native here" in lines
+    assert len([line for line in lines if "build them" in line]) == 1
+    assert main(["doctor"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "build them" in line]
+    assert line.startswith("kernels         not built")
+    asks_for_it = _rig(tmp_path, 1, 848, 480, '[record]\ncodec = "lattice-rans"\n')
+    main(["doctor", str(asks_for_it), "--root", str(tmp_path)])
+    assert "lattice-rans    not native here" not in capsys.readouterr().out

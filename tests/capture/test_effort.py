@@ -78,8 +78,13 @@ def test_nothing_changes_while_it_is_easy(wanted: str) -> None:
         ("lattice-rans", replace(CPU_SHORT, free_bytes=0, disk_rate=0.0), "cpu", "lattice-lz4"),
         ("lattice-lz4", replace(CPU_SHORT, fill=0.25), None, "lattice-lz4"),
         ("lattice-lz4", replace(EASY, encode_busy=1.0), None, "lattice-lz4"),  # busy, but in time
-        ("raw", replace(EASY, free_bytes=1000), "disk", "lattice-lz4"),
+        ("raw", replace(EASY, free_bytes=1000), "room", "lattice-lz4"),
+        ("raw", replace(EASY, free_bytes=50_000_000 * 601), None, "raw"),  # ten minutes do for who asks
+        ("raw", replace(EASY, free_bytes=50_000_000 * 600), "room", "lattice-lz4"),
         ("raw", replace(EASY, disk_rate=60e6), "disk", "lattice-lz4"),
+        ("raw", replace(EASY, disk_rate=0.0, raw_rate=0.0), None, "raw"),  # nothing was written yet
+        ("raw", replace(EASY, disk_rate=0.0, free_bytes=1000), "room", "lattice-lz4"),
+        ("lattice-lz4", replace(CPU_SHORT, disk_rate=0.0), None, "lattice-lz4"),
         ("lattice-lz4", REFUSED, "disk", "lattice-rans"),
         ("lattice-rans", REFUSED, None, "lattice-rans"),
         ("raw", replace(REFUSED, fill=0.0), "disk", "lattice-lz4"),
@@ -160,7 +165,7 @@ def test_it_returns_from_the_denser_side_as_well() -> None:
 def test_uncompressed_that_was_asked_for_but_has_no_room_is_not_tried_again_and_again() -> None:
     ladder = ladder_of("raw")
     no_room = replace(EASY, free_bytes=1000)
-    assert run(ladder, no_room, 600) == ["disk"]
+    assert run(ladder, no_room, 600) == ["room"]
     assert ladder.codec == "lattice-lz4"
     assert run(ladder, EASY, 600) == ["easy"]
     assert ladder.codec == "raw"
@@ -273,8 +278,8 @@ def test_whatever_the_load_it_goes_one_step_at_a_time_and_says_why(
             assert moved == 0
         else:
             assert abs(moved) == 1
-            assert (reason, moved) in {("cpu", 1), ("disk", -1), ("easy", 1), ("easy", -1)}
+            assert (reason, moved) in {("cpu", 1), ("disk", -1), ("room", -1), ("easy", 1), ("easy", -1)}
         if ladder.codec == "raw" and moved:
             assert load.disk_rate > load.raw_rate
-            assert load.free_bytes > 3600 * load.raw_rate
+            assert load.free_bytes > (600 if wanted == "raw" else 3600) * load.raw_rate
             assert not load.refused

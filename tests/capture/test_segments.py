@@ -19,7 +19,7 @@ from codec import durable
 from codec.durable import SyncThread
 from codec.errors import DiskFullError, StorageError
 from codec.records import RecordFile
-from codec.records.layout import CLOCK, FILE, FRAME, STREAM, pack_record
+from codec.records.layout import CLOCK, FILE, FRAME, MAP, STREAM, pack_record
 from tests.codec.faults import FaultyOs, fails, writes_at_most
 
 DEPTH = StreamInfo("depth", "z16", 4, 2, 30.0)
@@ -112,7 +112,7 @@ def test_a_segment_begins_with_what_is_needed_to_read_it_alone(bench: Bench) -> 
     finish(bench, files)
     with RecordFile(bench.folder / "000.nrig") as file:
         assert file.sealed
-        assert file.entries["kind"].tolist() == [FILE, STREAM, STREAM, CLOCK, FRAME, CLOCK]
+        assert file.entries["kind"].tolist() == [FILE, STREAM, STREAM, MAP, CLOCK, FRAME, CLOCK]
         assert (file.info["camera"], file.info["segment"]) == ("front", 0)
         described = file.stream_records()
         assert [(stream, epoch) for stream, epoch, _ in described] == [(0, 3), (1, 3)]
@@ -264,16 +264,16 @@ def test_begin_leaves_the_description_on_disk_before_it_returns(bench: Bench) ->
 # ---- a disk that refuses ----
 
 
-@pytest.mark.parametrize("at", range(4))
+@pytest.mark.parametrize("at", range(5))
 def test_full_disk_while_a_segment_is_opened_leaves_no_file_and_is_tried_again(
     bench: Bench, disk: FaultyOs, at: int
 ) -> None:
-    """The file record, the two stream records, the clock record: whichever finds no room."""
+    """The file record, two stream records, the map, the clock record: whichever finds no room."""
     disk.faults["writev"] = fails(errno.ENOSPC, at=at)
     files = bench.files()
     with pytest.raises(DiskFullError):
         files.begin(camera(), 1)
-    assert names(bench.folder) == ([] if at < 3 else ["000.nrig"])
+    assert names(bench.folder) == ([] if at < 4 else ["000.nrig"])
     files.begin(camera(), 1)
     files.append(frame(0))
     finish(bench, files)

@@ -417,6 +417,7 @@ def test_lossy_depth_is_announced_and_kept_to_the_bound_of_the_rig(tmp_path: Pat
     code, account, err = record(small_rig(tmp_path, head=head), tmp_path / "out", "--duration", "1")
     assert code == 0, err
     assert "depth is stored LOSSY, as the rig asks: disparity to within 1.5/32 pixel" in err
+    assert "trying the depth codecs" not in err
     assert all(stream["dropped"] == 0 for stream in account["streams"].values())
     folder = next((tmp_path / "out").iterdir())
     assert _codecs_on_disk(folder) == {"near"}
@@ -444,6 +445,8 @@ def test_codec_that_does_not_keep_pace_gives_way_and_nothing_is_dropped(
     code, account, err = record(rig, tmp_path / "out", "--duration", "1")
     assert code == 0, err
     assert "record.codec = 'lattice-rans' gives way to lattice-lz4: lattice-rans is not native here" in err
+    assert "; `nightrig doctor` says how to get the native kernels" in err
+    assert "trying the depth codecs ..." in err
     assert all(stream["dropped"] == 0 for stream in account["streams"].values())
     folder = next((tmp_path / "out").iterdir())
     told = json.loads((folder / "session.json").read_text())

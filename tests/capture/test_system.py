@@ -96,10 +96,28 @@ def test_one_missing_library_names_its_own_package() -> None:
     assert _system.packages_of(alone) == ("libx11-6",)
 
 
-def test_the_apt_line_has_sudo_for_everybody_but_root() -> None:
+@pytest.fixture
+def lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where apt keeps its lists: one is there."""
+    monkeypatch.setattr(_system, "_APT_LISTS", tmp_path)
+    (tmp_path / "deb.debian.org_debian_dists_trixie_main_binary-amd64_Packages.lz4").touch()
+    return tmp_path
+
+
+def test_the_apt_line_has_sudo_for_everybody_but_root(lists: Path) -> None:
     line = "apt-get install -y --no-install-recommends libgl1 libsm6"
     assert _system.apt_line(["libgl1", "libsm6"], root=True) == line
     assert _system.apt_line(["libgl1", "libsm6"], root=False) == f"sudo {line}"
+
+
+def test_where_apt_has_no_lists_they_are_fetched_first(lists: Path) -> None:
+    for path in lists.iterdir():
+        path.unlink()
+    (lists / "lock").touch()
+    (lists / "partial").mkdir()
+    line = "apt-get update && apt-get install -y --no-install-recommends libgl1"
+    assert _system.apt_line(["libgl1"], root=True) == line
+    assert _system.apt_line(["libgl1"], root=False) == line.replace("apt-get", "sudo apt-get")
 
 
 def test_without_apt_the_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

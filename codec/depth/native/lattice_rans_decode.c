@@ -317,6 +317,8 @@ int NR_NAME(nr_rans_decode)(const uint8_t *data, size_t data_bytes, uint32_t hei
     size_t side_bytes = nr_load32(data + NR_RANS_SIDE_BYTES_AT), left = data_bytes - NR_RANS_SIDE_AT;
     if (lanes < NR_MIN_LANES || lanes > NR_MAX_LANES) return NR_DAMAGED;
     if (side_bytes > left || left - side_bytes < 4 * lanes || (left - side_bytes) % 2) return NR_DAMAGED;
+    NrWavefront wave = nr_wavefront(height, width, lanes);
+    if (!nr_has_few_steps(&wave)) return NR_DAMAGED;
 
     Decoder *d = nr_take(&free_space, sizeof *d);
     memset(d->rank, 0, sizeof d->rank);

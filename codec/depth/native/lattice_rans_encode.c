@@ -313,6 +313,8 @@ ptrdiff_t NR_NAME(nr_rans_encode)(const uint16_t *pixels, uint32_t height, uint3
     symbols.rank_of = rank_of;
 
     unsigned lanes = lanes_for(height, width);
+    NrWavefront wave = nr_wavefront(height, width, lanes);
+    if (!nr_has_few_steps(&wave)) return NR_TOO_LARGE;
     size_t fixed = NR_RANS_SIDE_AT + lanes * sizeof(uint32_t);
     if (out_bytes < fixed) return NR_TOO_LARGE;
     int ranks = nr_palette_find(pixels, (size_t)height * width, seen, rank_of, value_of);

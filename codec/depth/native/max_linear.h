@@ -84,8 +84,9 @@ typedef struct {
     int64_t samples;
 } Fit;
 
-/* The current row (complete) into the moments. In one row there are at most 2048 samples of 12 * 18 at most:
- * 32-bit sums hold them, and are quicker. */
+/* The current row (complete) into the moments. In one row there are at most 2048 samples of 11 * 28 at most: no
+ * difference reaches 12 but at an edge, and a target is two of them and six off the plane at most. 32-bit sums hold
+ * them, and are quicker. */
 static void fit_row(Fit *fit, const Rows *rows, uint32_t y) {
     const int16_t *const rank = rows->row[0].rank, *const above = rows->row[1].rank;
     const uint8_t *const valid = rows->row[0].valid;

@@ -29,6 +29,13 @@ static inline NrWavefront nr_wavefront(uint32_t height, uint32_t width, unsigned
     return w;
 }
 
+/* More steps than this are no payload: a narrow image takes 16 of them a row, most of them for nothing, and only then
+ * does an image of millions of rows exceed it. So the pixels bound the time, for the twin too, which pays by the
+ * step. Of the shapes that cameras have none comes near it. */
+static inline int nr_has_few_steps(const NrWavefront *w) {
+    return w->steps <= w->height * w->width / 16 + 65536;
+}
+
 /* Where a lane stands at the first step of a block. Outside of `row_steps` and `height` it has nothing to do. */
 typedef struct {
     int64_t row, position;

@@ -21,7 +21,8 @@ _ROOT = Path(__file__).resolve().parents[3]
         (["record"], "CONFIG", "nightrig record"),
         (["record", "demo", "--duration", "x"], "--duration", "nightrig record"),
         (["export", "x", "--out", "y", "--format", "bmp"], "'png'", "nightrig export"),
-        (["verify", "x", "--bogus"], "--bogus", "nightrig"),
+        (["verify", "x", "--bogus"], "--bogus", "nightrig verify"),
+        (["verify", "x", "y"], "arguments: y", "nightrig verify"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_2(

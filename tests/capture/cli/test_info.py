@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from capture.cli import main
+from codec.records import RecordFile, RecordWriter
 from tests.capture.make_session import HEIGHT, WIDTH, SessionMaker, cut
 
 
@@ -142,3 +144,38 @@ def test_session_in_which_nothing_was_recorded_is_called_that(
 def test_device_is_neither_missing_nor_a_recording(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "/dev/null"]) == 2
     assert "/dev/null is not a file or folder" in capsys.readouterr().err
+
+
+def test_codec_of_depth_has_a_column(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = maker.camera("front", frames=6, per_segment=3, depth_codec="lattice-rans")
+    maker.camera("side", frames=4, infrared=True)
+    maker.estimator()
+    maker.finish()
+    with RecordFile(folder / "001.nrig") as file:
+        records = [file.read_bytes(index) for index in range(len(file))]
+    other = maker.camera("other", frames=6, per_segment=3, depth_codec="raw")
+    (other / "001.nrig").unlink()
+    writer = RecordWriter(other / "001.nrig", is_copy=True)
+    for record in records:
+        writer.append((record[:64], record[64:], b""))
+    writer.seal()
+    assert main(["info", str(maker.folder)]) == 0
+    rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines() if "  " in line]
+    codecs = {row[0]: row[2] for row in rows}
+    assert codecs["stream"] == "codec"
+    assert codecs["front/depth"] == "lattice-rans"
+    assert (codecs["side/depth"], codecs["side/infrared1"]) == ("lattice-lz4", "lz4")
+    assert codecs["front/color"] == codecs["people/mesh"] == codecs["people/parameters"] == "-"
+    assert codecs["other/depth"] == "raw 3, lattice-rans 3"
+
+
+def test_size_is_the_one_that_verify_tells(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    maker.camera("front", frames=4)
+    mesh_bytes = (maker.estimator(meshes=5) / "mesh-000.xz").stat().st_size
+    assert main(["info", str(maker.finish()), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert main(["verify", str(maker.folder), "--json"]) == 0
+    assert told["file_bytes"] == json.loads(capsys.readouterr().out)["bytes"]
+    assert told["mesh_bytes"] == mesh_bytes
+    main(["info", str(maker.folder)])
+    assert f"5 meshes, {mesh_bytes} B" in capsys.readouterr().out

@@ -18,6 +18,8 @@ import pytest
 
 from capture import session
 from capture.cli import main
+from capture.cli.recompress import _Pace
+from capture.recompression import Step
 from capture.recording import Recording
 from capture.verification import verify
 from codec.depth import get_codec
@@ -56,11 +58,12 @@ def test_table_tells_bytes_frames_and_ratio_of_each_camera(
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[0].split() == ["camera", "segments", "frames", "kept", "before", "after", "ratio"]
+    header = ["camera", "segments", "frames", "kept", "before", "after", "file ratio"]
+    assert re.split(r"  +", lines[0]) == header
     rows = {line.split()[0]: line.split() for line in lines[1:4]}
     assert rows.keys() == {"front", "side", "all"}
     assert rows["front"][1:6] == ["3", "of", "3", "9", "0"]
-    assert rows["all"][4] == "14"
+    assert rows["all"][1:5] == ["4", "of", "4", "14"]  # the estimator has no depth
     assert float(rows["all"][-1]) > 1.1
     assert lines[-1].startswith("done: ")
     assert lines[-1].endswith(str(maker.folder))
@@ -150,7 +153,7 @@ class _Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize("columns", ["80", "60"])
+@pytest.mark.parametrize("columns", ["90", "80"])
 def test_bar_shows_frames_rate_share_and_ratio_and_wipes_itself(
     maker: SessionMaker, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
@@ -163,9 +166,10 @@ def test_bar_shows_frames_rate_share_and_ratio_and_wipes_itself(
     drawn = [line.rstrip() for line in terminal.getvalue().split("\r") if line.strip()]
     assert all(len(line) < int(columns) for line in drawn)
     middle = next(line for line in drawn if "15 of 30 frames, " in line)
-    assert re.search(r"^recompress \[#+\.+\] +50 %  15 of 30 frames, [0-9.]+/s  0:0", middle)
-    assert columns == "60" or re.search(r"0:00:0[0-9] left  ratio [0-9.]+$", middle)
-    assert re.search(r"\] 100 %  30 of 30 frames, ", drawn[-1])
+    bar = r" \[#+\.+\]" if columns == "90" else ""
+    numbers = r" +50 %  15 of 30 frames, [0-9.]+/s  0:00:0[0-9] left  depth ratio [0-9]\.[0-9]+$"
+    assert re.search(f"^recompress{bar}{numbers}", middle)
+    assert re.search(r" 100 %  30 of 30 frames, ", drawn[-1])
     assert terminal.getvalue().endswith(" \r")
 
 
@@ -344,3 +348,95 @@ def test_ctrl_c_ends_quickly_in_one_line_that_says_how_to_go_on(maker: SessionMa
     assert None not in [s["file_bytes"] for s in _stream_totals(maker.folder)]
     lines = (maker.folder / session.EVENTS_FILE).read_text().splitlines()
     assert json.loads(lines[-1])["segments"] == done_segments(maker.folder)
+
+
+def test_second_ctrl_c_ends_it_at_once_and_the_first_says_so(maker: SessionMaker) -> None:
+    maker.camera("front", frames=40, per_segment=20, color=False, depth_codec="raw")
+    maker.finish()
+    frames = frames_of(maker.folder)
+    with launched(maker.folder, dying=_SLOW.format(seconds=30)) as process:
+        assert process.stderr is not None
+        while process.poll() is None and not temporaries(maker.folder):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        os.kill(process.pid, signal.SIGINT)
+        first = process.stderr.readline()
+        os.kill(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert first == "stopping after the frames in hand; Ctrl-C again stops at once\n"
+    assert (process.returncode, out) == (130, "")
+    assert err == "nightrig: stopped at once; nothing is lost, the same command goes on where it was\n"
+    assert frames_of(maker.folder) == frames
+    assert verify(maker.folder).verdict == "clean"
+    assert main(arguments(maker.folder)) == 0
+    assert verify(maker.folder).verdict == "clean"
+    assert temporaries(maker.folder) == []
+    assert None not in [s["file_bytes"] for s in _stream_totals(maker.folder)]
+
+
+def test_segment_that_is_a_link_to_nowhere_is_left_alone_and_named(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = maker.camera("front", frames=9, per_segment=3, depth_codec="raw")
+    maker.finish()
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "001.nrig").rename(tmp_path / "001.nrig")
+    (folder / "001.nrig").symlink_to(tmp_path / "elsewhere" / "001.nrig")
+    assert main(arguments(maker.folder)) == 3
+    out = capsys.readouterr().out
+    where = f"it is a link to {tmp_path / 'elsewhere' / '001.nrig'}, which is not there"
+    assert f"left alone: {folder / '001.nrig'}: {where}" in out
+    assert "2 of 3" in out
+    assert depth_codecs(folder / "000.nrig") == depth_codecs(folder / "002.nrig") == {LATTICE}
+    (tmp_path / "001.nrig").rename(tmp_path / "elsewhere" / "001.nrig")  # its disk is mounted again
+    assert verify(maker.folder).verdict == "clean"
+    assert main(arguments(maker.folder)) == 0
+    assert verify(maker.folder).verdict == "clean"
+    assert None not in [s["file_bytes"] for s in _stream_totals(maker.folder)]
+
+
+def test_segments_without_depth_are_not_counted(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=6, per_segment=3, depth_codec="raw", second_epoch=3, lost=[])
+    maker.estimator()
+    assert main(arguments(maker.finish(), "--json")) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["total"]["segments"], facts["cameras"]["people"]["segments"]) == (3, 0)
+
+
+def test_what_another_codec_had_done_is_said_to_be_given_up(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = maker.camera("front", frames=6, per_segment=3, depth_codec="raw")
+    maker.finish()
+    for name, count in (("000.nrig", 12_000), ("001.nrig", 300)):
+        session.temporary_segment(folder / name, "max").write_bytes(b"x" * count)
+    session.temporary_segment(folder / "001.nrig", "lattice-lz4").write_bytes(b"ours")
+    assert main(arguments(maker.folder, "--json")) == 0
+    out, err = capsys.readouterr()
+    assert err == "what an interrupted run to max had done (12.3 kB) is given up\n"
+    assert json.loads(out)["given_up"] == {"max": 12_300}
+    assert temporaries(maker.folder) == []
+    assert main(arguments(maker.folder)) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_time_left_is_that_of_two_phases_each_at_its_own_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr("capture.cli.recompress.time.monotonic", lambda: now_s)
+    pace = _Pace(10)
+    for _ in range(5):
+        now_s += 1
+        pace.note(Step(written=1))
+    assert pace.left_s() is None  # nothing has been compared
+    for _ in range(5):
+        now_s += 6
+        pace.note(Step(compared=1))
+    assert pace.left_s() == pytest.approx(5 * 1 + 5 * 6)
+    now_s += 2
+    assert pace.left_s() == pytest.approx(33)
+    pace.note(Step(written=2, is_work=False))  # an earlier run had done them
+    assert pace.left_s() == pytest.approx(3 * 1 + 5 * 6)
+    pace.note(Step(written=3, compared=5, is_work=False))
+    assert pace.left_s() == 0

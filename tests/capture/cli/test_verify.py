@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from capture import _verify_file
 from capture import session as files
 from capture.cli import main
 from capture.cli._progress import Progress
+from capture.verification import verify
 from codec import DepthGap, DepthWriter
 from codec.mesh import MeshWriter
-from codec.records import RecordFile
+from codec.records import Record, RecordFile
 from tests.capture.make_session import (
     HEIGHT,
     WIDTH,
@@ -272,3 +274,75 @@ def test_meshes_that_went_with_a_killed_writer_are_loss_not_damage(
     assert facts["problems"] == facts["damage"] == []
     main(["verify", str(maker.folder)])
     assert "lost: 2 meshes" in capsys.readouterr().out
+
+
+def test_lossy_depth_is_called_as_stored_and_not_right(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=5, depth_codec="near")
+    maker.camera("side", frames=5)
+    code, facts = verified(maker.finish(), capsys)
+    assert (code, facts["verdict"]) == (0, "clean")
+    assert facts["lossy"] == {"front/depth": {"bound_subpixels": 2.5, "disparity_constant": 800 * WIDTH}}
+    assert main(["info", str(maker.folder)]) == 0
+    (told_by_info,) = [line for line in capsys.readouterr().out.splitlines() if "LOSSY" in line]
+    assert main(["verify", str(maker.folder)]) == 0
+    *_, lossy, verdict = capsys.readouterr().out.splitlines()
+    as_stored = "as stored (near keeps disparity to within 2.5/32 pixel)"
+    assert lossy == told_by_info
+    assert verdict == f"CLEAN: everything that was captured is there, and {as_stored}"
+    (maker.folder / files.SESSION_FILE).unlink()
+    main(["verify", str(maker.folder)])
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"CLEAN: everything in it is {as_stored}; ")
+
+
+def test_segment_that_is_a_link_to_nowhere_is_damage_and_the_others_are_read(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = maker.camera("front", frames=9, per_segment=3)
+    maker.finish()
+    (folder / "001.nrig").unlink()
+    (folder / "001.nrig").symlink_to(tmp_path / "elsewhere" / "001.nrig")
+    code, facts = verified(maker.folder, capsys)
+    assert (code, facts["verdict"], facts["frames"]) == (3, "damage", 12)
+    (damage,) = facts["damage"]
+    assert damage["file"] == str(folder / "001.nrig")
+    assert damage["what"] == f"it is a link to {tmp_path / 'elsewhere' / '001.nrig'}, which is not there"
+    assert main(["info", str(maker.folder)]) == 0
+    assert f"DAMAGED: {folder / '001.nrig'}" in capsys.readouterr().out
+    assert main(["recover", str(maker.folder), "--out", str(tmp_path / "copy")]) == 3
+    assert "001.nrig is missing; an empty one stands in its place" in capsys.readouterr().out
+
+
+def test_mesh_file_that_is_a_link_to_nowhere_is_damage_too(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = maker.estimator(meshes=2)
+    (folder / "mesh-001.xz").symlink_to(tmp_path / "elsewhere")
+    code, facts = verified(maker.finish(), capsys)
+    assert (code, [damage["file"] for damage in facts["damage"]]) == (3, [str(folder / "mesh-001.xz")])
+    assert main(["info", str(maker.folder)]) == 0
+    main(["recover", str(maker.folder), "--out", str(tmp_path / "copy")])
+    assert "0 meshes saved" in capsys.readouterr().out
+
+
+def test_bar_counts_a_frame_when_it_is_decoded(maker: SessionMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker.camera("front", frames=9, color=False)
+    decoded: list[int] = []
+
+    def decode(record: Record, _: str) -> str:
+        decoded.append(record.header.total_bytes)
+        return ""
+
+    monkeypatch.setattr(_verify_file, "_decodes", decode)
+    sizes = {path: path.stat().st_size for path in (maker.folder / "front").iterdir()}
+    counted = 0
+
+    def progress(amount: int) -> None:
+        nonlocal counted
+        counted += amount
+        others = 9 * 64 + 4000  # the records that are no frames are small
+        assert counted <= sum(decoded) + others
+
+    verify(maker.finish(), progress=progress)
+    assert 0 < counted <= sum(sizes.values())

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import codec.depth
 from codec.depth import CODEC_NAMES, DEFAULT_CODEC, codec_by_id, codec_name, get_codec
+from codec.depth._images import ImageHeader, contiguous_image, output_for
 from codec.depth.near import NearCodec
 from codec.errors import CodecError
 
@@ -122,11 +123,29 @@ def test_any_image_comes_back_bit_for_bit(name: str, data: st.DataObject) -> Non
     np.testing.assert_array_equal(codec_.decode(codec_.encode(image)), kept(codec_, image))
 
 
+def unaligned(image: Image) -> Image:
+    """A copy that begins at an odd address, as one in the midst of a record does."""
+    copy = np.empty(image.nbytes + 1, np.uint8)[1:].view(image.dtype).reshape(image.shape)
+    copy[:] = image
+    return copy
+
+
+@pytest.mark.parametrize("of", [np.uint8, np.uint16])
+def test_kernels_are_given_aligned_pixels_alone(of: type[Any]) -> None:
+    odd = unaligned(lattice(12, 16).astype(of))
+    assert contiguous_image(odd, max_pixels=1000).flags.aligned
+    header = ImageHeader(0, odd.itemsize, 0, *odd.shape)
+    target, result = output_for(header, odd)
+    assert target.flags.carray
+    assert result is odd
+
+
 @every_codec
 def test_strided_and_byte_swapped_input_gives_the_payload_of_its_copy(name: str) -> None:
     whole = lattice(121, 162)
     codec_ = get_codec(name)
-    for view in (whole[::2, 1::3], whole.T, whole[::-1, ::-1], np.asfortranarray(whole), whole.astype(">u2")):
+    views = [whole[::2, 1::3], whole.T, whole[::-1, ::-1], np.asfortranarray(whole), whole.astype(">u2")]
+    for view in [*views, unaligned(whole)]:
         assert codec_.encode(view) == codec_.encode(view.astype(np.uint16, order="C", copy=True))
 
 
@@ -147,7 +166,7 @@ def test_decode_fills_and_returns_out(name: str, dtype: type[Any]) -> None:
     codec_ = get_codec(name)
     payload = codec_.encode(image)
     strided = np.zeros((240, 320), dtype)[::2, ::2]
-    for out in (np.zeros((120, 160), dtype), strided, np.zeros((160, 120), dtype).T):
+    for out in (np.zeros((120, 160), dtype), strided, np.zeros((160, 120), dtype).T, unaligned(image * 0)):
         assert codec_.decode(payload, out=out) is out
         np.testing.assert_array_equal(out, kept(codec_, image))
 
@@ -275,8 +294,9 @@ def test_made_up_payloads_give_an_image_or_a_codec_error(
 @pytest.mark.parametrize("mode", [0, 1, 2])
 def test_payload_that_claims_a_huge_image_is_refused_before_memory_is_taken(name: str, mode: int) -> None:
     codec_ = get_codec(name)
+    palette = 1 if mode == 2 or (name, mode) == ("lattice-rans", 1) else 0
     for height, width in ((2**32 - 1, 2**32 - 1), (8192, 8192), (2**26, 1)):
-        claim = bytes([mode, 2, mode // 2, 0]) + height.to_bytes(4, "little") + width.to_bytes(4, "little")
+        claim = bytes([mode, 2, palette, 0]) + height.to_bytes(4, "little") + width.to_bytes(4, "little")
         tracemalloc.start()
         try:
             with pytest.raises(CodecError):
@@ -325,6 +345,7 @@ def test_ids_and_names_never_change() -> None:
 
 def test_public_names() -> None:
     assert sorted(codec.depth.__all__) == [
+        "BELOW_SENSOR_NOISE",
         "CODEC_NAMES",
         "DEFAULT_CODEC",
         "DEFAULT_MAX_PIXELS",
@@ -333,8 +354,12 @@ def test_public_names() -> None:
         "StatedLoss",
         "codec_by_id",
         "codec_name",
+        "declared_shape",
         "get_codec",
         "has_kernels",
+        "has_map",
+        "learn_map",
+        "newest_map",
         "stated_loss",
     ]
 

@@ -12,37 +12,30 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from codec.depth import _native, _rans_twin
+from codec.depth import _native, _rans_twin, get_codec
 from codec.depth._context_model import NEWEST_MAP, context_map
-from codec.depth.lattice_rans import LatticeRansCodec
 from codec.errors import CodecError
 
 ROOT = Path(__file__).resolve().parents[3]
 DAMAGED = sorted((Path(__file__).parent / "damaged").glob("*.bin"))
-CODERS = {"kernel": None, "twin": _rans_twin}
+MAX_PIXELS = 2**22
+CODEC_OF = {path: "max" if path.stem.startswith("max-") else "lattice-rans" for path in DAMAGED}
 
 
-@pytest.fixture(params=CODERS)
-def codec(request: pytest.FixtureRequest) -> LatticeRansCodec:
-    coder: _native.NativeRans | ModuleType | None = CODERS[request.param]
-    if coder is None:
-        if _native.kernels is None:
-            pytest.skip("the native kernels are not built: install a C compiler and python3-dev")
-        coder = _native.NativeRans(_native.kernels)
-    codec = LatticeRansCodec(max_pixels=2000)
-    codec._coder = coder
-    return codec
-
-
+@pytest.mark.parametrize("coder", ["kernel", "twin"])
 @pytest.mark.parametrize("path", DAMAGED, ids=lambda path: path.stem)
 def test_what_breaks_one_rule_is_refused_and_what_breaks_none_is_read(
-    path: Path, codec: LatticeRansCodec
+    path: Path, coder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if coder == "twin":
+        monkeypatch.setattr(_native, "kernels", None)
+    elif _native.kernels is None:
+        pytest.skip("the native kernels are not built: install a C compiler and python3-dev")
+    codec = get_codec(CODEC_OF[path], max_pixels=MAX_PIXELS)
     if "-sound-" in path.stem:
         assert not codec.decode(path.read_bytes()).any()
         return
@@ -51,8 +44,9 @@ def test_what_breaks_one_rule_is_refused_and_what_breaks_none_is_read(
 
 
 def test_damage_is_stored_for_every_rule() -> None:
-    assert len(DAMAGED) == 24
-    assert sum(path.stat().st_size for path in DAMAGED) < 15_000
+    names = list(CODEC_OF.values())
+    assert (names.count("lattice-rans"), names.count("max")) == (25, 13)
+    assert sum(path.stat().st_size for path in DAMAGED) < 17_000
 
 
 def test_lanes_that_a_payload_claims_cost_the_twin_no_memory() -> None:
@@ -70,8 +64,35 @@ def test_lanes_that_a_payload_claims_cost_the_twin_no_memory() -> None:
     assert peaks[1] < peaks[0] + 100_000
 
 
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True)
+@pytest.mark.parametrize("where", ["side information", "words"])
+def test_bytes_that_no_image_of_its_size_can_need_cost_the_twin_no_memory(where: str) -> None:
+    image = np.full((8, 8), 500, np.uint16)
+    body = _rans_twin.encode(image, context_map(NEWEST_MAP)) or b""
+    too_many = bytes(4_000_000)
+    if where == "words":
+        body += too_many
+    else:
+        side_bytes = int.from_bytes(body[1:5], "little") + len(too_many)
+        body = body[:1] + side_bytes.to_bytes(4, "little") + body[5:-16] + too_many + body[-16:]
+    tracemalloc.start()
+    try:
+        with pytest.raises(CodecError, match="damaged"):
+            _rans_twin.decode(memoryview(body), context_map(NEWEST_MAP), np.empty_like(image))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3_000_000
+
+
+def run(*command: str | Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`path` is the only folder in which programs are found."""
+    environment = os.environ | ({} if path is None else {"PATH": str(path)})
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
+
+
+def program(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
 
 
 def test_the_kernels_of_this_machine_agree_on_stored_payloads_and_on_chance() -> None:
@@ -88,6 +109,44 @@ def test_scripts_explain_themselves_and_refuse_what_they_do_not_know(script: str
     assert "usage" in run(ROOT / "scripts" / script, "--help").stdout
     wrong = ["--only", "vax"] if script == "check_kernels" else ["--cases", "none"]
     assert run(ROOT / "scripts" / script, *wrong).returncode == 2
+
+
+def test_a_check_that_could_check_nothing_does_not_pass(tmp_path: Path) -> None:
+    answer = run(ROOT / "scripts" / "check_kernels", path=tmp_path)
+    assert answer.returncode == 3
+    assert "not available: gcc: " in answer.stdout
+    assert "nothing was checked" in answer.stdout.splitlines()[-1]
+
+
+LINKER = "/bin/ld: cannot find /lib/clang/14.0.6/lib/linux/libclang_rt.{}-x86_64.a: No such file or directory"
+
+
+def test_a_clang_without_sanitizers_is_no_failure_of_the_kernels(tmp_path: Path) -> None:
+    program(
+        tmp_path / "clang", f'case " $* " in *" -c "*) ;; *) echo "{LINKER.format("asan")}" >&2; exit 1; esac'
+    )
+    answer = run(ROOT / "scripts" / "check_kernels", "--only", "clang-sanitized", path=tmp_path)
+    assert answer.returncode == 3, answer.stdout + answer.stderr
+    assert "not available: clang-sanitized: " in answer.stdout
+    assert "apt-get install -y clang libclang-rt-dev" in answer.stdout
+
+
+def test_without_clang_or_its_fuzzer_one_line_says_what_to_install(tmp_path: Path) -> None:
+    for folder in ("scripts/fuzz", "codec/depth/native", "codec/depth/maps", "tests/codec/depth"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    command = (tmp_path / "scripts" / "fuzz" / "run", "max-decode", "--cases", "1")
+    answer = run(*command, path=binaries)
+    assert answer.returncode == 3
+    assert answer.stdout.endswith("apt-get install -y clang libclang-rt-dev\n")
+    version = 'if [ "$1" = --version ]; then echo "Debian clang version 14.0.6"; exit; fi'
+    program(binaries / "clang", f'{version}; echo "{LINKER.format("fuzzer")}" >&2; exit 1')
+    answer = run(*command, path=binaries)
+    assert answer.returncode == 3
+    (line,) = answer.stdout.splitlines()
+    assert line.startswith("fuzz: clang has no libFuzzer: ")
+    assert line.endswith("apt-get install -y libclang-rt-14-dev")
 
 
 def test_a_kernel_that_writes_out_of_bounds_is_found_by_the_fuzzer(tmp_path: Path) -> None:

@@ -126,14 +126,35 @@ def test_depth_images_are_much_smaller_than_by_the_default_codec(without_kernels
         (disparity_image(60, 80).astype(np.uint8), PLAIN),
         (np.zeros((0, 9), np.uint16), PLAIN),
         (disparity_image(60, 80), RANS),
+        (disparity_image(4000, 8), RANS),
+        (disparity_image(4800, 8), PLAIN),
     ],
-    ids=["noise", "all values", "narrow", "uint8", "empty", "depth"],
+    ids=["noise", "all values", "narrow", "uint8", "empty", "depth", "tall", "too tall"],
 )
 def test_each_kind_of_image_takes_its_mode(image: Image, mode: int) -> None:
     codec = get_codec("lattice-rans")
     payload = codec.encode(image)
     assert payload[0] == mode
     np.testing.assert_array_equal(codec.decode(payload), image)
+
+
+def test_no_shape_of_a_camera_comes_near_the_limit_of_steps() -> None:
+    for height in (1, 2, 5, 31, 32, 33, 480, 1080, 4000):
+        for width in (8, 9, 27, 28, 80, 255, 256, 507, 508, 848, 4096, 65536):
+            lanes = _rans_twin.lanes_for(height, width)
+            wave = _rans_twin.Wavefront.of(height, width, lanes)
+            assert wave.has_few_steps, (height, width)
+
+
+def test_the_twin_writes_no_image_of_too_many_steps_either() -> None:
+    assert _rans_twin.encode(disparity_image(4800, 8), context_map(NEWEST_MAP)) is None
+
+
+@pytest.mark.parametrize("lanes", [2, 32])
+def test_steps_of_the_tallest_image_are_few_for_its_pixels_or_refused(lanes: int) -> None:
+    tallest = DEFAULT_MAX_PIXELS // 8
+    with pytest.raises(CodecError, match=f"cannot have {lanes} lanes for {tallest} x 8 pixels: damaged"):
+        _rans_twin.check_sizes(memoryview(struct.pack("<BI", lanes, 0) + bytes(4 * lanes)), tallest, 8)
 
 
 def test_every_payload_names_its_context_map_and_an_unknown_one_asks_for_a_newer_version() -> None:
@@ -157,6 +178,23 @@ def test_a_map_can_be_tried_before_it_is_installed() -> None:
     assert len(payload) > len(get_codec("lattice-rans").encode(image))
     np.testing.assert_array_equal(codec.decode(payload), image)
     np.testing.assert_array_equal(codec.decode(get_codec("lattice-rans").encode(image)), image)
+
+
+@needs_kernels
+@pytest.mark.parametrize("weight", [-32768, 32767])
+def test_kernel_and_twin_take_any_number_and_any_weights_of_a_map(weight: int, twin: Any) -> None:
+    newest = context_map(NEWEST_MAP)
+    weights = np.full(11, weight, np.int16)
+    given = ContextMap(40000, weights, newest.class_of, newest.defaults, np.empty(0, np.uint8))
+    chosen = ContextMap.from_bytes(given.to_bytes())
+    assert chosen.id == 40000
+    image = disparity_image(60, 80)
+    ours, theirs = LatticeRansCodec(trial_map=chosen), twin()
+    theirs._trial_map = chosen
+    payload = ours.encode(image)
+    assert payload == theirs.encode(image)
+    for codec in (ours, theirs):
+        np.testing.assert_array_equal(codec.decode(payload), image)
 
 
 @pytest.mark.parametrize("spoil", ["short", "long", "class", "code", "no table"])

@@ -77,10 +77,18 @@ def test_impossible_bound_is_refused(bound: float) -> None:
         NearSettings(bound)
 
 
-@pytest.mark.parametrize("constant", [0, -5, 2**32, float("nan")])
+@pytest.mark.parametrize("constant", [0, 0.75, -5, 2**32 - 0.25, 2**32, float("nan")])
 def test_impossible_constant_is_refused(constant: float) -> None:
     with pytest.raises(CodecError, match="a disparity constant of"):
         NearSettings(2.5, constant)
+
+
+def test_image_wider_than_any_camera_s_has_the_largest_constant_there_is() -> None:
+    image = np.full((1, 6_000_000), 700, np.uint16)
+    near = get_codec("near")
+    payload = near.encode(image)
+    assert stated_loss(payload) == StatedLoss(BELOW_SENSOR_NOISE, 2**32 - 1)
+    np.testing.assert_array_equal(near.decode(payload), image)
 
 
 def test_payload_that_hides_its_loss_is_refused() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from codec.depth import CODEC_NAMES, get_codec
+from codec.depth import CODEC_NAMES, get_codec, has_kernels
 from tests.codec.depth.test_image_codecs import kept
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "depth"
@@ -32,7 +32,15 @@ def test_real_frame_comes_back_bit_for_bit(codec: str, camera: str) -> None:
     ours = get_codec(codec)
     for frame in frames(camera):
         assert frame.dtype == np.uint16
+        if codec == "max" and not has_kernels():
+            frame = middle(frame)
         np.testing.assert_array_equal(ours.decode(ours.encode(frame)), kept(ours, frame))
+
+
+def middle(frame: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A piece that even the twin of max gets through in a second; a whole frame takes it half a minute."""
+    top, left = (frame.shape[0] - 80) // 2, (frame.shape[1] - 100) // 2
+    return frame[top : top + 80, left : left + 100]
 
 
 @pytest.mark.parametrize("camera", STEREO + TIME_OF_FLIGHT)
