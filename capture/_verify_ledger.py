@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from capture._verify_file import NO_FRAMES, FileCheck
-from capture.ledger import DISK_FULL, ENCODE_FAILED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
+from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
 from capture.recording import ESTIMATOR
 from codec.records import numbers
 from codec.records.account import DAMAGED
 
 _RANGES_TOLD = 5
 COUNTED_REASONS = {
-    "dropped": (DISK_FULL, ENCODE_FAILED, STOPPED),
+    "dropped": (DISK_FULL, ENCODE_FAILED, KILLED, STOPPED),
     "outage": (OUTAGE,),
     "refused": (RING_FULL,),
     "lost": (LOST_AT_CAMERA,),
@@ -81,6 +81,11 @@ class SeriesLedger:
             self._compare_holes(stream, epoch, own["number"], findings)
         self._compare_counters(findings)
         return findings
+
+    @property
+    def killed(self) -> int:
+        """Meshes that went with a writer process, as the one that took over has written down."""
+        return sum(self._gap_total(stream, (KILLED,)) for stream in self._described)
 
     def stream_name(self, stream: int) -> str:
         """ "<camera>/<stream>"."""
@@ -143,12 +148,14 @@ class SeriesLedger:
                 continue
             covered.append(span)
             if numbers.gap_count(gap) > numbers.total([span]):
-                findings.problems.append(f"{name}: a gap record counts {gap['count']} in {_told([span])}")
+                findings.problems.append(
+                    f"{name}: a gap record counts {gap['count']} in {told_ranges([span])}"
+                )
         if self._has_holes_by_nature():
             return
         silent = numbers.subtract(numbers.holes(ordered), covered)
         if silent:
-            findings.problems.append(f"{name}: missing without a gap record: {_told(silent)}")
+            findings.problems.append(f"{name}: missing without a gap record: {told_ranges(silent)}")
         present = numbers.within(ordered, covered)
         if present:
             findings.problems.append(f"{name}: {_frames(present)} in the files that gap records call missing")
@@ -185,7 +192,7 @@ class SeriesLedger:
         self._compare_gap_counters(findings)
 
     def _tell_shortage(self, stream: int, short: int, findings: Findings) -> None:
-        explained = self._gap_total(stream, (DAMAGED,))
+        explained = self._gap_total(stream, (DAMAGED, KILLED))
         if short > explained and self._is_mesh(stream) and not self._meshes_closed:
             findings.meshes_lost += short - explained
         elif short > explained:
@@ -245,7 +252,8 @@ def _frames(count: int) -> str:
     return "1 frame" if count == 1 else f"{count} frames"
 
 
-def _told(ranges: Sequence[numbers.Range]) -> str:
+def told_ranges(ranges: Sequence[numbers.Range]) -> str:
+    """ "3, 7-9", and how many more there are beyond the first few."""
     shown = ", ".join(
         str(first) if first == last else f"{first}-{last}" for first, last in ranges[:_RANGES_TOLD]
     )

@@ -218,7 +218,8 @@ class Record(_Model):
     codec: str = DEFAULT_CODEC
     near_bound_subpixels: Annotated[float, Field(ge=1 / 256, lt=256)] = BELOW_SENSOR_NOISE
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 90
-    mesh_preset: Annotated[int, Field(ge=0, le=9)] = 1
+    mesh_codec: Literal["bodycompress", "native"] = "bodycompress"
+    mesh_preset: Annotated[int, Field(ge=0, le=9)] | Literal["auto"] = "auto"
     sync_s: Annotated[float, Field(gt=0, le=60)] = 0.5
     segment_s: Annotated[float, Field(gt=0)] = 600.0
     segment_mb: Annotated[float, Field(gt=0)] = 2048.0

@@ -81,6 +81,11 @@ def _streams(camera: Camera) -> list[tuple[str, Stream]]:
     return wanted or [("depth", Stream())]
 
 
+def stream_rates(camera: Camera) -> list[float]:
+    """Frames per second of each of a camera's streams."""
+    return [stream.fps or _ASSUMED[kind.rstrip("12")][2] for kind, stream in _streams(camera)]
+
+
 def _passes_jpeg(camera: Camera) -> bool:
     return isinstance(camera, OpenCVCamera) and camera.passthrough
 

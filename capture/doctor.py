@@ -18,6 +18,7 @@ from capture.codec_trial import existing_folder
 from capture.config import Rig
 from capture.demand import Costs, StreamDemand
 from capture.kernels import how_to_get_kernels
+from capture.mesh_demand import FEW, MeshReckoning, makes_meshes, reckon_meshes
 from capture.usb import Controller, controllers, is_pi_4
 from codec.depth import DEFAULT_CODEC, has_kernels
 
@@ -54,6 +55,8 @@ class Report:
     depth_codec: str = DEFAULT_CODEC
     depth_codec_reason: str = ""
     codecs: list[Reckoning] = field(default_factory=list)
+    mesh_codec: str = ""
+    meshes: list[MeshReckoning] = field(default_factory=list)
     memory_mb: float = 0.0
     memory_available_mb: float = 0.0
     usb: list[dict[str, Any]] = field(default_factory=list)
@@ -69,7 +72,10 @@ class Report:
 
 
 def examine(rig: Rig, root: Path) -> Report:
-    """Reckon and measure. Takes about five seconds. Raises StorageError where `root` cannot be written."""
+    """Reckon and measure. Takes about five seconds, seven with meshes.
+
+    Raises StorageError where `root` cannot be written.
+    """
     folder, kernels = existing_folder(root), has_kernels()
     disk_write_mb_s = trials.disk_write(folder)
     tried = trials.depth_codecs(codec_choice.candidates(rig.record.codec, kernels=kernels))
@@ -95,10 +101,13 @@ def examine(rig: Rig, root: Path) -> Report:
         depth_codec=choice.codec,
         depth_codec_reason=choice.reason,
         codecs=list(reckonings) if demand.has_depth(rig) else [],
+        mesh_codec=rig.record.mesh_codec,
+        meshes=reckon_meshes(rig, trials.mesh_codecs()) if makes_meshes(rig) else [],
     )
     _judge_codec(report, choice)
     _reckon_disk(report, rig, root)
     _reckon_cpu(report, rig)
+    _reckon_meshes(report)
     _reckon_memory(report, rig)
     _reckon_usb(report, rig)
     return report
@@ -163,6 +172,26 @@ def _reckon_cpu(report: Report, rig: Rig) -> None:
                 f"lower size or fps, cameras that deliver MJPG{cheaper}",
             )
         )
+
+
+def _reckon_meshes(report: Report) -> None:
+    """What is left of the processor beside the cameras against what mesh files take of it."""
+    by_codec = {each.codec: each for each in report.meshes}
+    chosen, native = by_codec.get(report.mesh_codec), by_codec.get("native")
+    if chosen is None or native is None:
+        return
+    left = max(0.0, CPU_SHARE * report.cpu_available - report.cpu_cores)
+    short = [people for people, cores in zip((1, FEW), chosen.cores, strict=True) if cores > left]
+    if not short:
+        return
+    cores = chosen.cores[0 if short[0] == 1 else 1]
+    crowd = "one person" if short[0] == 1 else f"{short[0]} people"
+    what = f"meshes of {crowd} in {chosen.codec} files take {cores:.2f} cores, {left:.2f} are left"
+    if chosen.codec != "native":
+        change = f"set record.mesh_codec = 'native': {native.cores[0 if short[0] == 1 else 1]:.2f} cores"
+    else:
+        change = "fewer or smaller streams, or estimate afterwards: meshes that do not keep pace are left out"
+    report.findings.append(Finding(False, what, change))
 
 
 def _reckon_memory(report: Report, rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""The mesh files of a session: one series of bodycompress-compatible files beside the parameters.
+"""The mesh files of a session: one series of them beside the parameters, of either kind.
 
 Used by the writer's thread alone. A new writer process begins a new file, as with record files.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,16 @@ from codec.mesh import MeshReader, MeshWriter
 
 
 class MeshSeries:
-    """Appends mesh frames (millimetres, vertices then joints) to people/mesh-NNN.xz."""
+    """Appends mesh frames (millimetres, vertices then joints) to people/mesh-NNN.xz, or .nrm.
 
-    def __init__(self, folder: Path, *, metadata: dict[str, Any], preset: int) -> None:
-        self._folder, self._metadata, self._preset = folder, metadata, preset
+    codec: "bodycompress" or "native"; preset: of the first.
+    """
+
+    def __init__(
+        self, folder: Path, *, metadata: dict[str, Any], codec: str, preset: int | Literal["auto"]
+    ) -> None:
+        self._folder, self._metadata, self._codec = folder, metadata, codec
+        self._settings: dict[str, Any] = {} if codec == "native" else {"preset": preset}
         self._writer: MeshWriter | None = None
         self._lost = 0
 
@@ -41,9 +47,8 @@ class MeshSeries:
         split = _vertices_in(frame)
         if self._writer is None:
             durable.make_directory(self._folder)
-            number = session.next_segment_number(self._folder, prefix=session.MESH_PREFIX, suffix="xz")
-            path = session.segment_path(self._folder, number, prefix=session.MESH_PREFIX, suffix="xz")
-            self._writer = MeshWriter(path, metadata=self._metadata, preset=self._preset)
+            path = session.next_mesh_path(self._folder, self._codec)
+            self._writer = MeshWriter(path, codec=self._codec, metadata=self._metadata, **self._settings)
         points = cast("npt.NDArray[np.float32]", frame.data)
         before, taken = self._writer.size_bytes, self._writer.frames_total
         try:
@@ -65,7 +70,7 @@ class MeshSeries:
     def count_on_disk(self) -> int:
         """How many whole meshes the files hold that were begun so far; a torn one counts up to its tear."""
         count = 0
-        for path in session.list_segments(self._folder, prefix=session.MESH_PREFIX, suffix="xz"):
+        for path in session.list_meshes(self._folder):
             with contextlib.suppress(FormatError, StorageError):
                 meshes = MeshReader(path)
                 try:

@@ -324,7 +324,7 @@ class Recording:
                         elif key[0] is None or key not in before:
                             recent.append(key)
                             yield frame
-                    note = reader.note or (f"{strange} frames are no meshes" if strange else "")
+                    note = reader.damage or (f"{strange} frames are no meshes" if strange else "")
             except (FormatError, StorageError) as error:
                 note = str(error)
             if note:

@@ -19,7 +19,7 @@ from capture import session
 from capture._new_folder import make_new_folder
 from capture._segment_survey import numbered_name
 from capture._verify_ledger import COUNTED_REASONS
-from capture.ledger import DISK_FULL, ENCODE_FAILED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
+from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
 from capture.recording import ESTIMATOR, begins_with_record, is_mesh, session_trouble
 from codec import durable
 from codec.durable import AppendFile
@@ -27,11 +27,11 @@ from codec.errors import CodecError, FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader, MeshWriter
 from codec.records.account import FrameAccount
 from codec.records.reader import RecordFile
-from codec.records.recovery import FileReport, Salvage
+from codec.records.recovery import FileReport, Salvage, recover_file
 
 # What session.json adds up, under names of our own, and the gap records that stand for it.
 _TOTALLED_REASONS = {
-    "dropped_total": (DISK_FULL, ENCODE_FAILED, STOPPED, RING_FULL),
+    "dropped_total": (DISK_FULL, ENCODE_FAILED, KILLED, STOPPED, RING_FULL),
     "lost_total": (LOST_AT_CAMERA, OUTAGE),
 }
 _TOTAL_NAMES = {"written": "written", "dropped_total": "dropped", "lost_total": "lost_at_camera"}
@@ -81,6 +81,8 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
         raise NotOurFileError(f"{path}: there is nothing in it that can be recovered")
     if path.is_dir():
         _copy_session_files(path, out, report)
+    elif found.meshes:
+        report.path = out / path.name
     else:
         report.path = session.segment_path(out, 0)
     return report
@@ -203,9 +205,11 @@ def _recover_mesh(source: Path, target: Path, report: RecoveryReport) -> int:
     try:
         with MeshReader(source) as reader:
             count = sum(1 for _ in reader)
-            note = reader.note
-            if reader.complete and reader.closed:
+            note = reader.damage
+            if not note and reader.closed:
                 _copy(source, target)
+            elif count and reader.codec == "native":
+                recover_file(source, target)  # segments that are whole, as they are
             elif count:
                 count = _rewrite(reader, target)
     except (FormatError, StorageError) as error:
@@ -222,7 +226,8 @@ def _recover_mesh(source: Path, target: Path, report: RecoveryReport) -> int:
 def _rewrite(reader: MeshReader, target: Path) -> int:
     """How many frames went into the new file; what damage left of a frame does not."""
     count = 0
-    with MeshWriter(target, metadata=reader.metadata) as writer:
+    step_mm = min(reader.quantizations_mm, default=0.5)  # of all frames: they were read once already
+    with MeshWriter(target, metadata=reader.metadata, quantization_mm=step_mm, fps=reader.fps) as writer:
         for frame in reader:
             entries = {str(key): value for key, value in frame.items()}
             if "rejected_people" in entries:  # the writer has that name for itself

@@ -241,6 +241,7 @@ class Service:
             segment_bytes=int(record.segment_mb * _MB),
             reserve_bytes=int(record.reserve_mb * _MB),
             threads=record.threads or max(1, os.cpu_count() or 1),
+            mesh_codec=record.mesh_codec,
             mesh_preset=record.mesh_preset,
         )
         pages = (self._writer_page.fd, *(camera.counters.fd for camera in self._cameras))

@@ -4,7 +4,7 @@
     session.json                  what was recorded, with what, and the totals
     events.jsonl                  connects, losses, restarts, disk warnings
     <camera>/000.nrig, 001.nrig   all streams of one camera, in segments
-    people/parameters-000.nrig    body parameters; people/mesh-000.xz the meshes
+    people/parameters-000.nrig    body parameters; people/mesh-000.xz (or .nrm) the meshes
     <estimator>/000.nrig          depth maps an estimator made
 """
 
@@ -28,7 +28,10 @@ EVENTS_FILE = "events.jsonl"
 PEOPLE = "people"
 PARAMETERS_PREFIX = "parameters-"
 MESH_PREFIX = "mesh-"
-_SEGMENT = re.compile(r"^(?P<prefix>[a-z]+-)?(?P<number>[0-9]{3,})\.(?P<suffix>nrig|xz)\Z")
+_MESH_SUFFIXES = {"bodycompress": "xz", "native": "nrm"}
+_MESH_FILES = (".xz", ".zst", ".zstd", ".nrm")
+"""What a mesh file that is named alone may be called; those of a session have the names above."""
+_SEGMENT = re.compile(r"^(?P<prefix>[a-z]+-)?(?P<number>[0-9]{3,})\.(?P<suffix>nrig|xz|nrm)\Z")
 _TEMPORARY_SUFFIX = ".recompress"
 _TEMPORARY = re.compile(
     rf"^\.(?P<segment>.+)\.(?P<codec>[a-z0-9-]+)\.[0-9a-f]{{8}}{re.escape(_TEMPORARY_SUFFIX)}\Z"
@@ -83,9 +86,49 @@ def next_segment_number(folder: Path, *, prefix: str = "", suffix: str = "nrig")
     existing = list_segments(folder, prefix=prefix, suffix=suffix)
     if not existing:
         return 0
-    match = _SEGMENT.match(existing[-1].name)
+    return _segment_number(existing[-1]) + 1
+
+
+def list_meshes(folder: Path) -> list[Path]:
+    """The mesh files of a folder, of either kind, in order, and each number once. Raises StorageError."""
+    return [paths[0] for paths in _meshes_by_number(folder)]
+
+
+def list_mesh_doubles(folder: Path) -> list[Path]:
+    """Mesh files beside one of the same number and the other kind: whole copies that an interrupted
+    recompression has not taken away yet, or that somebody made by hand. Raises StorageError."""
+    return [path for paths in _meshes_by_number(folder) for path in paths[1:]]
+
+
+def _meshes_by_number(folder: Path) -> list[list[Path]]:
+    found: dict[int, list[Path]] = {}
+    for suffix in _MESH_SUFFIXES.values():
+        for path in list_segments(folder, prefix=MESH_PREFIX, suffix=suffix):
+            found.setdefault(_segment_number(path), []).append(path)
+    return [paths for _, paths in sorted(found.items())]
+
+
+def is_mesh_path(path: Path) -> bool:
+    """Whether a file is a mesh file, by its name."""
+    return path.suffix in _MESH_FILES
+
+
+def mesh_path_as(path: Path, codec: str) -> Path:
+    """What that mesh file is called as one of the other kind; the same name where it is of that kind."""
+    return path if path.suffix[1:] == _MESH_SUFFIXES[codec] else path.with_suffix(f".{_MESH_SUFFIXES[codec]}")
+
+
+def next_mesh_path(folder: Path, codec: str) -> Path:
+    """Where the next mesh file of a folder lies: no two have the same number, whatever their kinds."""
+    existing = list_meshes(folder)
+    number = _segment_number(existing[-1]) + 1 if existing else 0
+    return segment_path(folder, number, prefix=MESH_PREFIX, suffix=_MESH_SUFFIXES[codec])
+
+
+def _segment_number(path: Path) -> int:
+    match = _SEGMENT.match(path.name)
     assert match is not None
-    return int(match["number"]) + 1
+    return int(match["number"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +251,7 @@ class SessionFiles:
     series: tuple[Series, ...]
     meshes: tuple[Path, ...]
     is_session: bool = False
+    mesh_doubles: tuple[Path, ...] = ()
 
 
 def enclosing_session(path: Path) -> Path | None:
@@ -234,6 +278,8 @@ def open_session(path: Path) -> SessionFiles:
 
 def _open_session(path: Path) -> SessionFiles:
     if path.is_file():
+        if is_mesh_path(path):
+            return SessionFiles(path.parent, {}, (), (path,))
         return SessionFiles(path.parent, {}, (Series(path.stem, (path,)),), ())
     if path.exists() and not path.is_dir():
         raise ConfigError(
@@ -242,18 +288,20 @@ def _open_session(path: Path) -> SessionFiles:
     if not path.is_dir():
         raise ConfigError(f"{path} does not exist; name a session folder, a camera folder or a .nrig file")
     own = list_segments(path) or list_segments(path, prefix=PARAMETERS_PREFIX)
-    meshes = list_segments(path, prefix=MESH_PREFIX, suffix="xz")
+    meshes, doubles = list_meshes(path), list_mesh_doubles(path)
     if own or meshes:
         found = (Series(path.name, tuple(own)),) if own else ()
-        return SessionFiles(path, {}, found, tuple(meshes))
+        return SessionFiles(path, {}, found, tuple(meshes), mesh_doubles=tuple(doubles))
     series = []
     for folder in sorted(p for p in path.iterdir() if p.is_dir()):
         segments = list_segments(folder) or list_segments(folder, prefix=PARAMETERS_PREFIX)
         if segments:
             series.append(Series(folder.name, tuple(segments)))
-        meshes += list_segments(folder, prefix=MESH_PREFIX, suffix="xz")
+        meshes += list_meshes(folder)
+        doubles += list_mesh_doubles(folder)
     if not series and not meshes and not (path / SESSION_FILE).is_file():
         raise NotOurFileError(
             f"{path} holds no recording: no session.json and no camera folder with .nrig files"
         )
-    return SessionFiles(path, load_session(path), tuple(series), tuple(meshes), is_session=True)
+    info = load_session(path)
+    return SessionFiles(path, info, tuple(series), tuple(meshes), True, tuple(doubles))

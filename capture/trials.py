@@ -9,12 +9,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from codec.depth import DepthCodec, get_codec
 from codec.errors import StorageError
+
+if TYPE_CHECKING:
+    from codec.mesh.cost import MeshCost
 
 _CODEC_TRIAL_S = 0.7
 _JPEG_TRIAL_S = 0.5
@@ -64,6 +68,14 @@ def _try_codec(codec: DepthCodec, frames: Sequence[npt.NDArray[np.uint16]], seco
         if (spent_s := time.process_time() - started_s) > seconds:
             break
     return CodecTrial(1e9 * spent_s / pixels, raw / packed)
+
+
+def mesh_codecs() -> dict[str, MeshCost]:
+    """What a person of 6890 points costs in a mesh file of either kind; takes two seconds."""
+    from capture.body.procedural import procedural_body
+    from codec.mesh.cost import mesh_costs
+
+    return mesh_costs(1000 * procedural_body().template_vertices)
 
 
 def jpeg_encode(quality: int, *, seconds: float = _JPEG_TRIAL_S) -> float:

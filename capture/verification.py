@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from capture import session
 from capture._segment_survey import numbered_name
 from capture._verify_file import BadStretch, FileCheck, check_file
-from capture._verify_ledger import SeriesLedger, StreamCount
-from capture.recording import RecordedGap, Recording, begins_with_record
+from capture._verify_ledger import SeriesLedger, StreamCount, told_ranges
+from capture.recording import RecordedGap, Recording, begins_with_record, whole_number
 from codec.errors import FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader
 from codec.records import numbers
@@ -76,6 +80,11 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
         trouble = recording.session_trouble
         names = [name.rpartition("/")[0] for name in recording.streams]
     found = session.open_session(path)
+    report.notes += [
+        f"{double} is a second copy of meshes, in the other kind of file, from an interrupted recompression:"
+        " `nightrig recompress --meshes` compares the two and takes one away"
+        for double in found.mesh_doubles
+    ]
     threads = max(1, os.cpu_count() or 1)
     with _leaving_the_queue(ThreadPoolExecutor(threads, thread_name_prefix="verify")) as pool:
         meshes = _check_meshes(found.meshes, report, progress)
@@ -83,7 +92,7 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
         for series in found.series:
             alone = path.is_file()
             files = _check_files(series, report, pool, progress, alone=alone)
-            beside = [mesh for path, mesh in meshes.items() if path.parent == series.segments[0].parent]
+            beside = [mesh for mesh in meshes if mesh.path.parent == series.segments[0].parent]
             name = names[0] if alone and names else series.name  # a single file knows whose it is
             ledger = SeriesLedger(
                 name,
@@ -95,6 +104,8 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
             report.problems += findings.problems
             report.notes += findings.notes
             report.meshes_lost += findings.meshes_lost
+            if beside and (findings.meshes_lost or ledger.killed or any(mesh.damaged for mesh in beside)):
+                report.notes += _frames_without_meshes(name, files, beside)
             counts |= ledger.counts()
     report.frames = sum(count.frames for count in counts.values())
     report.is_session = found.is_session
@@ -159,32 +170,59 @@ def _miss_segments(series: session.Series, report: Report) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _MeshFile:
+    """How many frames came out of it, and of which numbers."""
+
+    path: Path
     count: int
     closed: bool
+    damaged: bool
+    numbers: npt.NDArray[np.int64]
 
 
-def _check_meshes(
-    paths: Sequence[Path], report: Report, progress: Callable[[int], None]
-) -> dict[Path, _MeshFile]:
-    """How many frames came out of each file, and whether its writer could close it."""
-    found = {}
+def _check_meshes(paths: Sequence[Path], report: Report, progress: Callable[[int], None]) -> list[_MeshFile]:
+    found = []
     for path in paths:
         size, count, note, closed = session.file_size(path), 0, "", True
+        seen = array("q")
         try:
             with MeshReader(path) as reader:
-                count = sum(1 for _ in reader)
-                note, closed = reader.note, reader.closed
+                for frame in reader:
+                    count += 1
+                    number = whole_number(frame.get("frame_number"))
+                    if number is not None and 0 <= number < 1 << 62:
+                        seen.append(number)
+                note, closed = reader.damage, reader.closed
         except (FormatError, StorageError) as error:
             note = str(error)
         if note:
             report.damage.append(BadStretch(path, 0, size, note))
         elif not closed:
             report.notes.append(f"{path} was never closed (the writer was killed); every mesh in it is whole")
-        found[path] = _MeshFile(count, closed)
+        found.append(_MeshFile(path, count, closed, bool(note), np.array(seen, np.int64)))
         report.meshes += count
         report.bytes += size
         progress(size)
     return found
+
+
+def _frames_without_meshes(name: str, files: Sequence[FileCheck], meshes: Sequence[_MeshFile]) -> list[str]:
+    """Which results of an estimator have body parameters, and no mesh any more."""
+    there = np.concatenate([mesh.numbers for mesh in meshes])
+    results = [
+        file.frames["number"][file.frames["stream"] == stream].astype(np.int64)
+        for file in files
+        for stream, described in file.streams.items()
+        if described.get("pixel_format") == "f32"
+    ]
+    missing = np.setdiff1d(np.concatenate([*results, np.zeros(0, np.int64)]), there)
+    if not missing.size:
+        return []
+    # By their place among the results: an estimator does not look at every frame.
+    of_results = np.unique(np.concatenate(results))
+    places = np.searchsorted(of_results, missing)
+    breaks = np.flatnonzero(np.diff(places) > 1) + 1
+    spans = [(int(run[0]), int(run[-1])) for run in np.split(missing, breaks)]
+    return [f"{name}: the meshes of {missing.size} results are missing: frames {told_ranges(spans)}"]
 
 
 def _compare_session(

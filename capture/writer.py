@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from capture import session
 from capture.camera import COUNTERS as CAMERA_COUNTERS
@@ -80,7 +80,8 @@ class WriterJob:
     segment_bytes: int
     reserve_bytes: int
     threads: int
-    mesh_preset: int
+    mesh_codec: str
+    mesh_preset: int | Literal["auto"]
 
 
 def run(job: WriterJob, link: Link) -> int:
@@ -155,7 +156,9 @@ class _Writer:
         meshes = None
         if "mesh" in formats:
             metadata = {"camera": {key: camera[key] for key in ("name", "backend", "model")}}
-            meshes = MeshSeries(folder, metadata=metadata, preset=self._job.mesh_preset)
+            meshes = MeshSeries(
+                folder, metadata=metadata, codec=self._job.mesh_codec, preset=self._job.mesh_preset
+            )
         return files, meshes
 
     def _lane_counters(self, index: int) -> dict[str, Any]:

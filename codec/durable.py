@@ -326,6 +326,53 @@ def replace_file(new: str | os.PathLike[str], old: str | os.PathLike[str]) -> No
     sync_directory(target.parent)
 
 
+def publish_file(new: str | os.PathLike[str], name: str | os.PathLike[str]) -> None:
+    """Give a synced file the name it was written for, unless there is a file of that name by now.
+
+    Raises StorageError, also where there is one.
+    """
+    source, target = Path(new), Path(name)
+    try:
+        try:
+            os.link(source, target)  # refuses where the name is taken, in one step
+        except FileExistsError:
+            raise StorageError(f"{target} exists already and is never overwritten") from None
+        except OSError:  # a file system without links; whoever takes the name now is faster than anybody is
+            if target.exists():
+                raise StorageError(f"{target} exists already and is never overwritten") from None
+            source.rename(target)
+        else:
+            source.unlink()
+    except OSError as error:
+        raise _storage_error("create", target, error) from error
+    sync_directory(target.parent)
+
+
+def supersede_file(
+    new: str | os.PathLike[str], name: str | os.PathLike[str], old: str | os.PathLike[str]
+) -> None:
+    """Give a synced file a name of its own, with the mode and time of `old`, and then take `old` away.
+
+    At every moment one of the two is there, and after a kill between the steps both. Raises StorageError,
+    also where the name is taken.
+    """
+    source, former = Path(new), Path(old)
+    try:
+        status = former.stat()
+        with contextlib.suppress(PermissionError):
+            os.chown(source, status.st_uid, status.st_gid)
+        source.chmod(stat.S_IMODE(status.st_mode))
+        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    except OSError as error:
+        raise _storage_error("replace", former, error) from error
+    publish_file(source, name)
+    try:
+        former.unlink()
+    except OSError as error:
+        raise _storage_error("take away", former, error) from error
+    sync_directory(former.parent)
+
+
 def remove_file(path: str | os.PathLike[str]) -> None:
     """Take a file away, as far as the disk allows it: for what nobody will miss."""
     with contextlib.suppress(OSError):

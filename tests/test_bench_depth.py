@@ -21,9 +21,10 @@ from scripts.bench._depth_nights import nights
 from scripts.bench._depth_report import Run, SetFigures, as_text
 from scripts.bench._depth_sets import REAL_D400_SET, UnusableDataError, load_set, set_names
 from scripts.bench._depth_streams import StreamsLoad, measure_streams
-from scripts.bench._depth_targets import LEFT_OUT, NOT_BUILT, Verdict, judge
+from scripts.bench._depth_targets import LEFT_OUT, NOT_BUILT, judge
 from scripts.bench._depth_timing import Figures, NotLosslessError, measure, times_of
 from scripts.bench._depth_ways import RANS_UNSEEN, Way, missing_peers, open_way, way_names
+from scripts.bench._verdicts import Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 Depth = npt.NDArray[np.uint16]

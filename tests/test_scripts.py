@@ -24,7 +24,8 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "a night rig"
     (folder / "scripts").mkdir(parents=True)
     (folder / "capture").mkdir()
-    (folder / "codec" / "depth" / "native").mkdir(parents=True)
+    for codec in ("depth", "mesh"):
+        (folder / "codec" / codec / "native").mkdir(parents=True)
     for name in (
         "scripts/nightrig",
         "scripts/test",
@@ -35,6 +36,8 @@ def checkout(tmp_path: Path) -> Path:
         "capture/_system.py",
         "codec/depth/native/bytes.h",
         "codec/depth/native/module.c",
+        "codec/mesh/native/affine_code.h",
+        "codec/mesh/native/module.c",
     ):
         shutil.copy(ROOT / name, folder / name)
     return folder

@@ -17,7 +17,18 @@ from typing import NoReturn
 from capture._system import explain_import_error
 from codec.errors import ConfigError, NightrigError
 
-_VERBS = ("cameras", "doctor", "record", "info", "play", "verify", "recover", "export", "recompress")
+_VERBS = (
+    "cameras",
+    "doctor",
+    "record",
+    "info",
+    "play",
+    "verify",
+    "recover",
+    "export",
+    "recompress",
+    "convert",
+)
 _DESCRIPTION = "Record people overnight with depth cameras and webcams, lose nothing, read it all back."
 _EPILOG = """examples:
   nightrig record demo              ten seconds of two simulated cameras, no hardware needed

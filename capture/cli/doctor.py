@@ -13,6 +13,7 @@ from capture.codec_choice import candidates
 from capture.config import AUTO, load_rig
 from capture.doctor import Report, examine
 from capture.kernels import how_to_get_kernels
+from capture.mesh_demand import FEW
 from capture.versions import versions
 
 HELP = "say whether a rig fits this machine, its disk and its USB ports"
@@ -99,6 +100,20 @@ def _print_codecs(report: Report) -> None:
     print(f"{report.depth_codec}: {report.depth_codec_reason}\n")
 
 
+def _print_meshes(report: Report) -> None:
+    """The rig's meshes in either kind of file, for people whose number nobody knows."""
+    few = f"{FEW} people"
+    head = f"{'mesh codec':<16}{'ms/mesh':>8}{'cores':>9}{few:>10}{'MB/s':>8}{few:>10}"
+    print(f"{head}   (one person of 6890 points)")
+    for each in report.meshes:
+        mark = "   <- recorded with" if each.codec == report.mesh_codec else ""
+        print(
+            f"{each.codec:<16}{each.ms_per_mesh:>8.2f}{each.cores[0]:>9.2f}{each.cores[1]:>10.2f}"
+            f"{each.disk_mb_s[0]:>8.2f}{each.disk_mb_s[1]:>10.2f}{mark}"
+        )
+    print("these come on top of what follows, and so does estimating them\n")
+
+
 def _print_report(report: Report) -> None:
     print(
         f"\n{'stream':<24}{'size':>10}{'fps':>6}{'raw MB/s':>10}{'disk MB/s':>11}{'USB MB/s':>10}{'cores':>7}"
@@ -116,6 +131,9 @@ def _print_report(report: Report) -> None:
     )
     if report.codecs:
         _print_codecs(report)
+    if report.meshes:
+        print("" if report.codecs else "\n", end="")
+        _print_meshes(report)
     print(
         f"cpu     {report.cpu_cores:.2f} of {report.cpu_available} cores; depth codec"
         f" {report.depth_ns_per_pixel:.1f} ns a pixel, {report.depth_ratio:.1f} times smaller"

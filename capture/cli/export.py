@@ -45,7 +45,7 @@ exit codes: 0 done; 3 done, but damaged frames had to be left out; 1 failed; 2 u
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="SESSION", type=Path, help="a session, a camera's folder or a .nrig file"
+        "path", metavar="SESSION", type=Path, help="a session, a camera's folder, a .nrig or a mesh file"
     )
     parser.add_argument("--format", metavar="F", required=True, choices=FORMATS, help=", ".join(FORMATS))
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new or empty folder")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from capture.cli._codecs import codec_counts, codec_words, lossy_streams
+from capture.cli._meshes import MESH_HEADER, mesh_facts, mesh_row
 from capture.cli._progress import clock, size
 from capture.cli._tables import plural, table
 from capture.recording import RecordedStream, Recording
@@ -21,8 +22,10 @@ EPILOG = """examples:
   nightrig info recordings/20250101T220000Z-demo
   nightrig info recordings/20250101T220000Z-demo/front      one camera
   nightrig info night.nrig --json                           one file, for machines
+  nightrig info people/mesh-000.nrm                         one mesh file, of any kind
 
-Looks at headers and indexes only; `nightrig verify` reads every byte.
+Looks at headers and indexes, and a few frames of mesh files; `nightrig verify` reads every byte. The ratio of
+mesh files is that to float32.
 exit codes: 0 done; 1 failed; 2 usage."""
 
 _COUNTS = ("frames", "duration", "raw", "file", "ratio")
@@ -31,7 +34,7 @@ _HEADER = ("stream", "format", "codec", "size", "fps", "measured", *_COUNTS)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="PATH", type=Path, help="a session, a camera's folder or a .nrig file"
+        "path", metavar="PATH", type=Path, help="a session, a camera's folder, a .nrig or a mesh file"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -65,6 +68,7 @@ def describe(recording: Recording, losses: Mapping[str, StatedLoss]) -> dict[str
             name: _stream(stream, meshes, losses.get(name)) for name, stream in recording.streams.items()
         },
         "meshes": sum(meshes.values()),
+        "mesh_files": [mesh_facts(path) for path in recording.mesh_paths],
         "segments": len(recording.segments) + len(recording.empty_segments),
         "unsealed": unsealed,
         "damage": [
@@ -103,6 +107,8 @@ def _stream(stream: RecordedStream, meshes: dict[Path, int], loss: StatedLoss | 
 
 
 def _text(facts: dict[str, Any], losses: list[str]) -> str:
+    if not facts["streams"] and len(facts["mesh_files"]) == 1:
+        return "\n".join([*_mesh_lines(facts), "", *_damage_lines(facts)]).rstrip()
     begun = f"started {facts['started']}, " if facts["started"] else ""
     lines = [
         facts["path"],
@@ -111,15 +117,26 @@ def _text(facts: dict[str, Any], losses: list[str]) -> str:
         "",
         table(_HEADER, [_row(name, stream) for name, stream in facts["streams"].items()], left=3),
     ]
+    if facts["mesh_files"]:
+        lines += ["", *_mesh_lines(facts)]
     if facts["meshes"]:
         lines += ["", f"{plural(facts['meshes'], 'mesh', 'meshes')}, {size(facts['mesh_bytes'])}"]
-    lines += ["", *losses, *_missing(facts)]
+    lines += ["", *losses, *_missing(facts), *_damage_lines(facts)]
+    return "\n".join(lines)
+
+
+def _mesh_lines(facts: dict[str, Any]) -> list[str]:
+    return [table(MESH_HEADER, [mesh_row(each) for each in facts["mesh_files"]], left=2)]
+
+
+def _damage_lines(facts: dict[str, Any]) -> list[str]:
+    lines = [f"note: {each['file']}: {each['note']}" for each in facts["mesh_files"] if each.get("note")]
     for damage in facts["damage"]:
         where = f"{damage['file']} at byte {damage['offset']}"
         lines.append(f"DAMAGED: {where}, {damage['length']} bytes: {damage['what']}")
     if facts["damage"]:
         lines.append("`nightrig recover` makes a clean copy of what is whole")
-    return "\n".join(lines)
+    return lines
 
 
 def _sealed(facts: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`nightrig recompress`: the depth of a recording in fewer bytes, bit for bit the same."""
+"""`nightrig recompress`: the depth and the meshes of a recording in fewer bytes, bit for bit the same."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from typing import Any
 
 from capture.cli._ctrl_c import INTERRUPTED, CtrlC
 from capture.cli._kernels import warn_of_recompressing
+from capture.cli._meshes import parse_mesh_target
 from capture.cli._progress import Progress, size
+from capture.cli._recompress_meshes import recompress_meshes
 from capture.cli._tables import plural, table
 from capture.recompression import CameraReport, Recompression, RecompressionReport, Step
+from capture.session import is_mesh_path
 from codec.depth import CODEC_NAMES
+from codec.errors import ConfigError
 
-HELP = "store the depth of a recording in fewer bytes, bit for bit the same"
+HELP = "store the depth and the meshes of a recording in fewer bytes, bit for bit the same"
 EPILOG = f"""codecs: {", ".join(CODEC_NAMES)} (a lossy one is refused)
+meshes: small (native files packed for keeping), native, bodycompress, bodycompress:PRESET (of xz, 0 to 9)
 
 examples:
-  nightrig recompress recordings/20250101T220000Z-demo --codec max
+  nightrig recompress recordings/20250101T220000Z-demo --codec max --meshes small
+  nightrig recompress recordings/20250101T220000Z-demo --meshes bodycompress:9
   nightrig recompress night.nrig --codec lattice-rans --jobs 2
 
 Works in place, a segment at a time: the new file is written beside the old one, read back from the disk,
@@ -32,45 +38,71 @@ it was, for which the part of a new file that was written stays beside the old o
 with another codec that part is given up, and said to be. It needs room on the disk for the largest segment
 once more. Everything but depth stays as it is, byte for byte, and a frame that would get larger keeps the
 codec it has. Damaged segments are left alone and named. A recording that is still being written is refused.
+
+Mesh files go the same way, one after the other, and are compared on their grid, number by number. Where the
+kind changes the name does (mesh-000.xz, mesh-000.nrm): the new file is there before the old one goes, and
+what a kill leaves of both the next run puts right. A file that was interrupted is begun again.
 exit codes: 0 all done; 3 done, but segments had to be left alone, and which; 1 failed; 2 usage;
 130 interrupted."""
 
 _HEADER = ("camera", "segments", "frames", "kept", "before", "after", "file ratio")
+_NO_DEPTH: dict[str, Any] = {"codec": None, "cameras": {}, "total": None, "left_alone": [], "given_up": {}}
 _AT_ONCE = "stopped at once; nothing is lost, the same command goes on where it was"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="SESSION", type=Path, help="a session, a camera's folder or a .nrig file"
+        "path", metavar="SESSION", type=Path, help="a session, a folder in it, a .nrig or a mesh file"
     )
-    parser.add_argument("--codec", metavar="NAME", required=True, help="the codec that the depth is to have")
+    parser.add_argument("--codec", metavar="NAME", help="the codec that the depth is to have")
+    parser.add_argument("--meshes", metavar="KIND", help="the kind that the mesh files are to have")
     parser.add_argument("--jobs", metavar="N", type=int, help="threads that compress (default: one a core)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.codec is None and args.meshes is None:
+        raise ConfigError(
+            "nothing to do: say --codec NAME for the depth, --meshes KIND for mesh files, or both"
+        )
+    kind = None if args.meshes is None else parse_mesh_target(args.meshes)
+    is_mesh_file = args.path.is_file() and is_mesh_path(args.path)
+    if args.codec is not None and is_mesh_file:
+        raise ConfigError(f"--codec is for depth, and {args.path} is a mesh file: say --meshes KIND")
     try:
-        with Recompression(args.path, codec=args.codec, jobs=args.jobs) as work:
-            warn_of_recompressing(work.frames, work.pixels, args.codec)
-            given_up = work.given_up
-            for codec, count in given_up.items():
-                told = f"what an interrupted run to {codec} had done ({size(count)}) is given up"
-                print(told, file=sys.stderr, flush=True)
-            pace = _Pace(work.frames)
-            total = 2 * work.frames
-            with (
-                Progress("recompress", total, unit="frames", steps=2, left_s=pace.left_s) as progress,
-                CtrlC(progress.say, at_once=_AT_ONCE),
-            ):
-                report = work.run(_Teller(progress, pace))
+        facts, lines, code = _depth(args) if args.codec is not None else ({**_NO_DEPTH}, [], 0)
+        facts = {"path": str(args.path), **facts, "meshes": None}
+        if kind is not None:
+            facts["meshes"], more, meshes_code = recompress_meshes(
+                args.path, args.meshes, *kind, at_once=_AT_ONCE
+            )
+            lines += [*([""] if lines else []), *more]
+            code = max(code, meshes_code)
     except KeyboardInterrupt:
         print(
             "nightrig: interrupted; nothing is lost, the same command goes on where it was", file=sys.stderr
         )
         return INTERRUPTED
-    code = 3 if report.left_alone else 0
-    print(json.dumps(_facts(report, code, given_up)) if args.json else _text(report))
+    print(json.dumps({**facts, "exit_code": code}) if args.json else "\n".join(lines))
     return code
+
+
+def _depth(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
+    with Recompression(args.path, codec=args.codec, jobs=args.jobs) as work:
+        warn_of_recompressing(work.frames, work.pixels, args.codec)
+        given_up = work.given_up
+        for codec, count in given_up.items():
+            told = f"what an interrupted run to {codec} had done ({size(count)}) is given up"
+            print(told, file=sys.stderr, flush=True)
+        pace = _Pace(work.frames)
+        total = 2 * work.frames
+        with (
+            Progress("recompress", total, unit="frames", steps=2, left_s=pace.left_s) as progress,
+            CtrlC(progress.say, at_once=_AT_ONCE),
+        ):
+            report = work.run(_Teller(progress, pace))
+    code = 3 if report.left_alone else 0
+    return _facts(report, code, given_up), [_text(report)], code
 
 
 class _Pace:

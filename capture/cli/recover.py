@@ -19,13 +19,13 @@ EPILOG = """examples:
 Never touches the recording. The copy holds every whole record whose checksum is right, sealed, and accounts
 for what is missing: `nightrig verify` on it finds no damage, only the ledger. Of a session, session.json,
 events.jsonl and mesh files are copied too; other files in the folder stay where they are. The copy of a
-single file is DIR/000.nrig, whatever the file is called.
+single file is DIR/000.nrig, whatever the file is called; that of a mesh file keeps its name.
 exit codes: 0 nothing was lost; 3 recovered with loss, and what; 1 failed; 2 usage."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="PATH", type=Path, help="a session, a camera's folder or a .nrig file"
+        "path", metavar="PATH", type=Path, help="a session, a camera's folder, a .nrig or a mesh file"
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new or empty folder")
 

@@ -39,7 +39,7 @@ _HEADER = ("stream", "reason", "when", "numbers", "count", "lasting")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="PATH", type=Path, help="a session, a camera's folder or a .nrig file"
+        "path", metavar="PATH", type=Path, help="a session, a camera's folder, a .nrig or a mesh file"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 

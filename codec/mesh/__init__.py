@@ -1,4 +1,4 @@
-"""Meshes of people on disk: files that bodycompress opens, and single meshes for other programs.
+"""Meshes of people on disk: files that bodycompress opens, native ones, single meshes for other programs.
 
 `MeshWriter` and `MeshReader` own a file each; `BodyCompressor` and `BodyDecompressor` are the same under
 the names and arguments of bodycompress; `Camera` is what a frame's `camera` stands for; `write_obj` and
@@ -7,11 +7,10 @@ the names and arguments of bodycompress; `Camera` is what a frame's `camera` sta
 
 from __future__ import annotations
 
-from codec.mesh.bodycompress_reader import MeshReader
-from codec.mesh.bodycompress_writer import MeshWriter
 from codec.mesh.camera import Camera
 from codec.mesh.drop_in import BodyCompressor, BodyDecompressor
 from codec.mesh.export import write_obj, write_ply
+from codec.mesh.mesh_files import MeshReader, MeshWriter
 
 __all__ = [
     "BodyCompressor",

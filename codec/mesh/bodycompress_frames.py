@@ -205,6 +205,16 @@ def decode_frame(stored: object, order: VertexOrder = AS_GIVEN) -> Frame:
     return frame
 
 
+def steps_per_mm(stored: object) -> list[float]:
+    """The grids on which a stored frame's arrays lie; a well-formed frame has one."""
+    found: list[float] = []
+    for name, (_, scale) in _QUANTISED.items():
+        pair = stored.get(f"qd_{name}") if isinstance(stored, dict) else None
+        if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], int | float | np.number):
+            found.append(float(pair[1]) / scale)
+    return found
+
+
 def _reordered(array: Array, indices: npt.NDArray[np.intp], name: str) -> Array:
     axis = _QUANTISED[name][0]
     if array.shape[axis] != len(indices):

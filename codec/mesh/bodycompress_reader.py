@@ -20,7 +20,7 @@ from typing import SupportsIndex, TypeVar
 
 from codec.errors import DamagedError, FormatError, StorageError
 from codec.mesh.bodycompress_format import usable_fps
-from codec.mesh.bodycompress_frames import Frame, decode_frame
+from codec.mesh.bodycompress_frames import Frame, decode_frame, steps_per_mm
 from codec.mesh.bodycompress_opening import read_opening
 from codec.mesh.camera import decode_camera
 from codec.mesh.damage import Damage
@@ -39,7 +39,7 @@ _FRAMES_MAX = 1 << 24
 Result = TypeVar("Result")
 
 
-class MeshReader:
+class BodycompressReader:
     """The frames of a mesh file, as often as wanted: `for frame in reader`, `reader[17]`, `reader.at(2.5)`.
 
     A frame is a dict with, where they were given, `vertices` (people, points, 3) and `joints`, both in
@@ -72,6 +72,7 @@ class MeshReader:
         self._data_damages: list[Damage] = []
         self._access: FrameIndex | FrameCursor | None = None
         self._fd = -1
+        self._grids: list[float] = []
         with self._errors_named():
             self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -95,6 +96,12 @@ class MeshReader:
     def compression(self) -> str:
         """ "xz" or "zstd"."""
         return self._header.compression
+
+    @property
+    def steps_per_mm(self) -> tuple[float, ...]:
+        """The grids of the frames that were read so far: more than one where they differ, which no file of
+        ours does."""
+        return tuple(self._grids)
 
     @property
     def fps(self) -> float | None:
@@ -183,7 +190,7 @@ class MeshReader:
             os.close(self._fd)
             self._fd = -1
 
-    def __enter__(self) -> MeshReader:
+    def __enter__(self) -> BodycompressReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -237,6 +244,10 @@ class MeshReader:
             frame = decode_frame(stored, self._header.order)
             if self._decode_cameras and "camera" in frame:
                 frame["camera"] = decode_camera(frame["camera"])
+            for steps in steps_per_mm(stored):
+                # Of uncertainties it stands in the file times a thousand, rounded once more.
+                if not any(math.isclose(steps, each, rel_tol=1e-12) for each in self._grids):
+                    self._grids.append(steps)
         except FormatError as error:
             raise FormatError(f"frame {'?' if number is None else number}: {error}") from error
         return frame

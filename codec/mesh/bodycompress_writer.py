@@ -46,7 +46,7 @@ _SAMPLE_BYTES = 256 << 10
 THREADS_MAX = 8
 
 
-class MeshWriter:
+class BodycompressWriter:
     """One mesh file being written.
 
     `quantization_mm`: coordinates come back within half of it. `compression`: "xz", or "zstd" (with the
@@ -227,7 +227,7 @@ class MeshWriter:
         if not self._failure_told:
             self._tell_failure()
 
-    def __enter__(self) -> MeshWriter:
+    def __enter__(self) -> BodycompressWriter:
         return self
 
     def __exit__(self, *_: object) -> None:

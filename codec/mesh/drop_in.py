@@ -1,4 +1,5 @@
-"""`BodyCompressor` and `BodyDecompressor` as bodycompress 0.3 has them, upon MeshWriter and MeshReader.
+"""`BodyCompressor` and `BodyDecompressor` as bodycompress 0.3 has them, upon our writer and reader.
+
 
     from codec.mesh import BodyCompressor, BodyDecompressor     # instead of: from bodycompress import ...
 
@@ -31,8 +32,8 @@ import numpy as np
 from codec.durable import make_directory, remove_file
 from codec.errors import CodecError, MeshValueError, StorageError
 from codec.mesh.bodycompress_frames import Frame
-from codec.mesh.bodycompress_reader import MeshReader
-from codec.mesh.bodycompress_writer import THREADS_MAX, MeshWriter
+from codec.mesh.bodycompress_reader import BodycompressReader
+from codec.mesh.bodycompress_writer import THREADS_MAX, BodycompressWriter
 
 _DEFAULT_LEVELS = {"xz": 5, "zstd": 3}
 # Values that span fewer steps than this are probably metres.
@@ -68,7 +69,7 @@ class BodyCompressor:
         self._rejected_told = False
         make_directory(Path(path).parent)
         try:
-            self._writer = MeshWriter(
+            self._writer = BodycompressWriter(
                 path,
                 metadata=metadata,
                 quantization_mm=quantization_mm,
@@ -87,7 +88,7 @@ class BodyCompressor:
         return self._writer.frames_total
 
     def append(self, **kwargs: object) -> None:
-        """Add one frame; see MeshWriter.append for what it may hold.
+        """Add one frame; see BodycompressWriter.append for what it may hold.
 
         Raises MeshValueError for a frame that cannot be stored (the file stays good), and what the disk
         refused since the last call.
@@ -160,7 +161,7 @@ class BodyDecompressor:
         self.path = path
         self.n_threads = n_threads
         self.decode_camera = decode_camera
-        self._reader = MeshReader(path, decode_cameras=decode_camera)
+        self._reader = BodycompressReader(path, decode_cameras=decode_camera)
         self._told = ""
         weakref.finalize(self, self._reader.close)
         self.metadata = self._reader.metadata
@@ -198,7 +199,7 @@ class BodyDecompressor:
             warnings.warn(f"{self._reader.path}: {note}; every whole frame is read", stacklevel=3)
 
 
-_unclosed: set[MeshWriter] = set()
+_unclosed: set[BodycompressWriter] = set()
 
 
 @atexit.register

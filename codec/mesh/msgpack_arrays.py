@@ -37,15 +37,21 @@ Array = npt.NDArray[Any]
 
 def pack(value: object, *, what: str) -> bytes:
     """`value` as msgpack bytes. Raises CodecError, which calls the value `what`."""
+    return pack_counted(value, what=what)[0]
+
+
+def pack_counted(value: object, *, what: str) -> tuple[bytes, int]:
+    """`value` as msgpack bytes, and how many list and map entries of MAX_ENTRIES it has."""
+    flattener = _Flattener(what)
     try:
-        packed = msgpack.packb(_Flattener(what).flatten(value, what, 0), use_bin_type=True)
+        packed = msgpack.packb(flattener.flatten(value, what, 0), use_bin_type=True)
     except (ValueError, OverflowError, TypeError) as error:
         raise CodecError(f"{what} cannot be stored: {error}") from error
     if len(packed) > MAX_OBJECT_BYTES:
         raise CodecError(
             f"{what} takes {len(packed)} bytes, the most is {MAX_OBJECT_BYTES}: store fewer or smaller arrays"
         )
-    return bytes(packed)
+    return bytes(packed), flattener.entries
 
 
 class _Flattener:
@@ -53,7 +59,7 @@ class _Flattener:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._entries = 0
+        self.entries = 0
 
     def flatten(self, value: object, where: str, depth: int) -> object:
         # np.float64, np.str_ and np.bytes_ are Python's own kinds and stay such, as in msgpack-numpy.
@@ -75,8 +81,8 @@ class _Flattener:
     def _container(
         self, value: dict[Any, Any] | list[Any] | tuple[Any, ...], where: str, depth: int
     ) -> object:
-        self._entries += len(value)
-        if depth >= MAX_DEPTH or self._entries > MAX_ENTRIES:
+        self.entries += len(value)
+        if depth >= MAX_DEPTH or self.entries > MAX_ENTRIES:
             raise CodecError(
                 f"{where}: {self._what} is nested deeper than {MAX_DEPTH} or has more than {MAX_ENTRIES} "
                 "entries; use arrays"
@@ -101,7 +107,7 @@ class _Flattener:
 
     @staticmethod
     def _check_kind(dtype: np.dtype[Any], where: str) -> None:
-        if dtype.kind not in _ARRAY_KINDS:
+        if dtype.kind not in _ARRAY_KINDS or not dtype.itemsize:
             raise CodecError(f"{where} is an array of {dtype}, which cannot be stored; use numbers")
 
 
@@ -190,7 +196,8 @@ def _read_array(value: dict[Any, Any]) -> object:
         raise FormatError(f"an array has the shape {str(shape)[:40]}")
     try:
         dtype = np.dtype(kind)
-        if math.prod(shape) * dtype.itemsize != len(data):
+        # NumPy makes a byte of items that have none, so that any number of them would come out of nothing.
+        if math.prod(shape) * dtype.itemsize != len(data) or not dtype.itemsize:
             raise FormatError(f"an array of {len(data)} bytes does not fill its shape {str(shape)[:40]}")
         # A copy is writable, aligned, and lets go of the bytes.
         array = np.ndarray(shape=shape, dtype=dtype, buffer=data).copy()

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from codec.errors import CodecError, NightrigError
 
@@ -25,7 +26,7 @@ class Segment:
     `numbers`: how many numbers they hold, `lasted_s`: from the first frame to the last.
     """
 
-    frames: list[bytes] = field(default_factory=list)
+    frames: list[Any] = field(default_factory=list)
     count: int = 0
     size: int = 0
     numbers: int = 0
@@ -33,6 +34,7 @@ class Segment:
     lasted_s: float = 0.0
     started: bool = False
     packed: bytes | None = None
+    time_ns: int = 0  # of its first frame, where that is known
 
 
 class SegmentPool:

@@ -24,7 +24,7 @@ FORMAT_NAME = "nightrig-records"
 FORMAT_VERSION = 1
 
 # Record kinds.
-FILE, STREAM, FRAME, GAP, CLOCK, INDEX, END, MAP = range(1, 9)
+FILE, STREAM, FRAME, GAP, CLOCK, INDEX, END, MAP, MESH_HEAD, MESH_MODEL, MESHES = range(1, 12)
 KIND_NAMES = {
     FILE: "file",
     STREAM: "stream",
@@ -34,6 +34,9 @@ KIND_NAMES = {
     INDEX: "index",
     END: "end",
     MAP: "map",
+    MESH_HEAD: "mesh head",
+    MESH_MODEL: "mesh model",
+    MESHES: "meshes",
 }
 
 # Payloads of frames that are not depth images; depth codecs have the ids 0 to 15.

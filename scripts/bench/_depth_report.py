@@ -7,20 +7,17 @@ install), `needs_kernels`, `sets` (each with `codecs`), `streams`, `verdicts`, `
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
 
 from scripts.bench._depth_nights import NIGHT_HEADS, Night
 from scripts.bench._depth_streams import StreamsLoad
-from scripts.bench._depth_targets import VERDICT_HEADS, Verdict
 from scripts.bench._depth_timing import Figures, times_of
 from scripts.bench._depth_ways import LZ4_FRAME, peer_packages
+from scripts.bench._machine import machine
 from scripts.bench._report import doubt_about_times, markdown
+from scripts.bench._verdicts import VERDICT_HEADS, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,38 +50,11 @@ class Run:
         return all(verdict.must_met is not False for verdict in self.verdicts)
 
 
-def machine() -> dict[str, object]:
-    """Where it ran, and with which versions."""
-    packages = ["numpy", *peer_packages()]
-    return {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {package: found for package in packages if (found := _version(package))},
-    }
-
-
-def _cpu_model() -> str:
-    """What the kernel calls it; the architecture where it does not say (as on a Pi)."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def as_json(run: Run) -> str:
     """The run for machines."""
     return json.dumps(
         {
-            "machine": machine(),
+            "machine": machine(peer_packages()),
             "others_cores": run.others_cores,
             "left_out": run.left_out,
             "needs_kernels": run.needs_kernels,
@@ -155,7 +125,7 @@ def _streams_table(loads: Sequence[StreamsLoad]) -> str:
 
 
 def _closing(run: Run) -> str:
-    where = machine()
+    where = machine(peer_packages())
     versions = ", ".join(f"{name} {found}" for name, found in dict(where["versions"]).items())
     lines = [
         f"{where['cpu']}, {where['cores']} cores, {where['system']}, Python {where['python']}; {versions}.",

@@ -14,6 +14,7 @@ from scripts.bench._depth_streams import StreamsLoad
 from scripts.bench._depth_timing import Figures, times_of
 from scripts.bench._depth_ways import JPEG_XL_7, LZ4_FRAME, RANS_UNSEEN
 from scripts.bench._report import doubt_about_times, number
+from scripts.bench._verdicts import Limits, Verdict, judged
 
 NOT_BUILT = "not built"
 LEFT_OUT = "left out"
@@ -21,56 +22,6 @@ LEFT_OUT = "left out"
 STREAMS = 8
 STREAM_FPS = 30.0
 
-
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """What must be reached and what is aimed at, inclusive; None where there is no such bound."""
-
-    must: float | None
-    aim: float | None
-    unit: str
-    at_least: bool = False
-
-    def met(self, bound: float | None, figure: float | None) -> bool | None:
-        """None where there is no bound; a figure that was not measured does not meet one."""
-        if bound is None or figure is None:
-            return None if bound is None else False
-        return figure >= bound if self.at_least else figure <= bound
-
-    def words(self, bound: float | None) -> str:
-        return "" if bound is None else f"{'>=' if self.at_least else '<='} {number(bound)} {self.unit}"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One target and what came of it. `figure` is None where there is none; `note` then says why.
-
-    `must_met` and `aim_met` are None where the target has no such bound. `doubt` says why a figure of time
-    is provisional.
-    """
-
-    what: str
-    figure: float | None
-    unit: str
-    must: str
-    must_met: bool | None
-    aim: str
-    aim_met: bool | None
-    note: str = ""
-    doubt: str = ""
-
-    def cells(self) -> tuple[str, ...]:
-        words = {None: "", True: "met", False: "MISSED"}
-        must_word = words[self.must_met] + (
-            " (provisional)" if self.doubt and self.must_met is not None else ""
-        )
-        figure = "-" if self.figure is None else f"{number(self.figure)} {self.unit}".strip()
-        aim_word = {None: "", True: "reached", False: "not reached"}[self.aim_met]
-        notes = "; ".join(part for part in (self.note, self.doubt) if part)
-        return self.what, figure, self.must, must_word, self.aim, aim_word, notes
-
-
-VERDICT_HEADS = ("target", "measured", "must", "", "aim", "", "")
 
 _Measured = Mapping[str, Figures]
 
@@ -82,7 +33,7 @@ class _Target:
     what: str
     needs: tuple[str, ...]
     figure: Callable[[_Measured], float]
-    limits: _Limits
+    limits: Limits
     timed: bool = True
 
 
@@ -90,14 +41,14 @@ def _ratio(what: str, codec: str, *, must: float, aim: float) -> _Target:
     def figure(ways: _Measured) -> float:
         return ways[codec].ratio
 
-    return _Target(what, (codec,), figure, _Limits(must, aim, "x", at_least=True), timed=False)
+    return _Target(what, (codec,), figure, Limits(must, aim, "x", at_least=True), timed=False)
 
 
 def _encode_against(codec: str, peer: str, *, must: float, aim: float) -> _Target:
     def figure(ways: _Measured) -> float:
         return times_of(ways[codec].encode_rounds, ways[peer].encode_rounds)
 
-    return _Target(f"{codec}: encode CPU / {peer}", (codec, peer), figure, _Limits(must, aim, "x"))
+    return _Target(f"{codec}: encode CPU / {peer}", (codec, peer), figure, Limits(must, aim, "x"))
 
 
 RANS, MAX = "lattice-rans", "max"
@@ -110,18 +61,18 @@ _TARGETS = (
         f"{RANS}: decode CPU / its own encode CPU",
         (RANS,),
         lambda ways: times_of(ways[RANS].decode_rounds, ways[RANS].encode_rounds),
-        _Limits(3.0, None, "x"),
+        Limits(3.0, None, "x"),
     ),
-    _Target(f"{RANS}: decode CPU", (RANS,), lambda ways: ways[RANS].decode_ns, _Limits(None, 4.0, "ns/px")),
+    _Target(f"{RANS}: decode CPU", (RANS,), lambda ways: ways[RANS].decode_ns, Limits(None, 4.0, "ns/px")),
     _ratio(f"{MAX}: ratio", MAX, must=14.7, aim=15.5),
     _Target(
         f"{JPEG_XL_7}: encode CPU / {RANS}",
         (RANS, JPEG_XL_7),
         lambda ways: times_of(ways[JPEG_XL_7].encode_rounds, ways[RANS].encode_rounds),
-        _Limits(40.0, 65.0, "x", at_least=True),
+        Limits(40.0, 65.0, "x", at_least=True),
     ),
 )
-_STREAMS_LIMITS = _Limits(0.45, 0.38, "cores")
+_STREAMS_LIMITS = Limits(0.45, 0.38, "cores")
 
 
 def judge(
@@ -140,9 +91,9 @@ def judge(
 def _verdict(target: _Target, measured: _Measured, doubt: str) -> Verdict:
     missing = [name for name in target.needs if name not in measured]
     if missing:
-        return _judged(target.what, None, target.limits, note=_why_missing(target.needs[0], missing))
+        return judged(target.what, None, target.limits, note=_why_missing(target.needs[0], missing))
     note = _best_peer(measured) if JPEG_XL_7 in target.needs else ""
-    return _judged(target.what, target.figure(measured), target.limits, note=note, doubt=doubt)
+    return judged(target.what, target.figure(measured), target.limits, note=note, doubt=doubt)
 
 
 def _streams_verdict(loads: Sequence[StreamsLoad]) -> Verdict:
@@ -150,23 +101,9 @@ def _streams_verdict(loads: Sequence[StreamsLoad]) -> Verdict:
     load = next((load for load in loads if load.codec == RANS), None)
     if load is None:
         note = NOT_BUILT if RANS not in CODEC_NAMES else f"{LEFT_OUT}: no streams were run with it"
-        return _judged(what, None, _STREAMS_LIMITS, note=note)
+        return judged(what, None, _STREAMS_LIMITS, note=note)
     doubt = doubt_about_times(load.others_cores)
-    return _judged(what, load.cores, _STREAMS_LIMITS, note=load.punctuality, doubt=doubt)
-
-
-def _judged(what: str, figure: float | None, limits: _Limits, *, note: str = "", doubt: str = "") -> Verdict:
-    return Verdict(
-        what,
-        figure,
-        limits.unit,
-        limits.words(limits.must),
-        limits.met(limits.must, figure),
-        limits.words(limits.aim),
-        limits.met(limits.aim, figure),
-        note,
-        doubt,
-    )
+    return judged(what, load.cores, _STREAMS_LIMITS, note=load.punctuality, doubt=doubt)
 
 
 def _why_missing(codec: str, missing: Sequence[str]) -> str:

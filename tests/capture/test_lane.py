@@ -67,7 +67,7 @@ class Bench:
         files = CameraFiles(
             self.folder, "cam", limits=limits, sync=self._sync, sealer=self._pools[-1], counters=dict
         )
-        return files, MeshSeries(self.folder, metadata={}, preset=0)
+        return files, MeshSeries(self.folder, metadata={}, codec="bodycompress", preset=0)
 
     def open_camera(self, epoch: int, at_s: float, info: CameraInfo = _INFO) -> None:
         self._push(json.dumps(asdict(info)).encode(), at_s, kind=kinds.INFO, epoch=epoch)

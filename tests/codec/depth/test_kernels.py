@@ -23,6 +23,13 @@ from codec.errors import CodecError
 ROOT = Path(__file__).resolve().parents[3]
 DAMAGED = sorted((Path(__file__).parent / "damaged").glob("*.bin"))
 MAX_PIXELS = 2**22
+FUZZED_FOLDERS = (
+    "scripts/fuzz",
+    "codec/depth/native",
+    "codec/depth/maps",
+    "codec/mesh/native",
+    "tests/codec/depth",
+)
 CODEC_OF = {path: "max" if path.stem.startswith("max-") else "lattice-rans" for path in DAMAGED}
 
 
@@ -101,6 +108,7 @@ def test_the_kernels_of_this_machine_agree_on_stored_payloads_and_on_chance() ->
     answer = run(ROOT / "scripts" / "check_kernels", "--only", "gcc", "gcc-plain", "--images", "40")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert answer.stdout.count("passed: 3 stored, 40 drawn") == 2
+    assert answer.stdout.count("passed: 4 stored, 40 drawn; narrow ") == 2
 
 
 @pytest.mark.parametrize("script", ["check_kernels", "fuzz/run", "fuzz/compare_twin"])
@@ -132,7 +140,7 @@ def test_a_clang_without_sanitizers_is_no_failure_of_the_kernels(tmp_path: Path)
 
 
 def test_without_clang_or_its_fuzzer_one_line_says_what_to_install(tmp_path: Path) -> None:
-    for folder in ("scripts/fuzz", "codec/depth/native", "codec/depth/maps", "tests/codec/depth"):
+    for folder in FUZZED_FOLDERS:
         shutil.copytree(ROOT / folder, tmp_path / folder)
     binaries = tmp_path / "bin"
     binaries.mkdir()
@@ -149,18 +157,39 @@ def test_without_clang_or_its_fuzzer_one_line_says_what_to_install(tmp_path: Pat
     assert line.endswith("apt-get install -y libclang-rt-14-dev")
 
 
-def test_a_kernel_that_writes_out_of_bounds_is_found_by_the_fuzzer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "codec", "file", "bound", "weaker"),
+    [
+        (
+            "lattice-rans-decode",
+            "depth",
+            "lattice_rans_decode.c",
+            "in_lane > limit - used",
+            "in_lane > limit",
+        ),
+        ("mesh-decode", "mesh", "affine_decode.c", "from->end - from->at < 2", "from->end == from->at"),
+        (
+            "mesh-encode",
+            "mesh",
+            "affine_entropy.c",
+            "coder->at - coder->start < 2",
+            "coder->at < coder->start",
+        ),
+    ],
+    ids=["lattice-rans-decode", "mesh-decode", "mesh-encode"],
+)
+def test_a_kernel_that_goes_out_of_bounds_is_found_by_the_fuzzer(
+    tmp_path: Path, target: str, codec: str, file: str, bound: str, weaker: str
+) -> None:
     if not shutil.which("clang") or not list(Path("/usr/lib").glob("llvm-*/lib/clang/*/lib/linux/*fuzzer*")):
         pytest.skip("no clang with libFuzzer: apt-get install -y clang libclang-rt-14-dev")
-    for folder in ("scripts/fuzz", "codec/depth/native", "codec/depth/maps", "tests/codec/depth"):
+    for folder in FUZZED_FOLDERS:
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    source = tmp_path / "codec" / "depth" / "native" / "lattice_rans_decode.c"
+    source = tmp_path / "codec" / codec / "native" / file
     good = source.read_text()
-    spoilt = good.replace("in_lane > limit - used", "in_lane > limit")
+    spoilt = good.replace(bound, weaker)
     assert spoilt != good
     source.write_text(spoilt)
-    answer = run(
-        tmp_path / "scripts" / "fuzz" / "run", "lattice-rans-decode", "--cases", "50000", "--seed", "1"
-    )
+    answer = run(tmp_path / "scripts" / "fuzz" / "run", target, "--cases", "50000", "--seed", "1")
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert "FINDING: ERROR: AddressSanitizer: heap-buffer-overflow" in answer.stdout

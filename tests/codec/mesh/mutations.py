@@ -103,34 +103,39 @@ class Mutator:
         return bytes(self._mutate(whole)) if self._random.random() < 0.1 else whole
 
     def _mutate(self, whole: bytes) -> bytearray:
-        out = bytearray(whole)
-        for _ in range(self._random.choice((1, 1, 1, 2, 3, 8))):
-            if not out:
-                break
-            at = self._random.randrange(len(out))
-            other = self._random.randrange(len(out))
-            length = self._random.choice((1, 2, 4, 16, 300))
-            kind = self._random.randrange(9)
-            if kind == 0:
-                out[at] ^= 1 << self._random.randrange(8)
-            elif kind == 1:
-                out[at] = self._random.choice((0, 1, 0x7F, 0x80, 0xFF, self._random.randrange(256)))
-            elif kind == 2:
-                del out[at:]
-            elif kind == 3:
-                del out[at : at + length]
-            elif kind == 4:
-                out[at:at] = out[other : other + length]
-            elif kind == 5:
-                out[at : at + length] = self._random.randbytes(length)
-            elif kind == 6:
-                out[at:at] = self._random.choice(_TELLING)
-            elif kind == 7:
-                telling = self._random.choice(_TELLING)
-                out[at : at + len(telling)] = telling
-            else:
-                out[at : at + length] = bytes(length)
-        return out
+        return damaged(self._random, whole)
+
+
+def damaged(chance: random.Random, whole: bytes) -> bytearray:
+    """Bytes flipped, cut, doubled, moved, zeroed, or replaced by what msgpack is made of."""
+    out = bytearray(whole)
+    for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
+        if not out:
+            break
+        at = chance.randrange(len(out))
+        other = chance.randrange(len(out))
+        length = chance.choice((1, 2, 4, 16, 300))
+        kind = chance.randrange(9)
+        if kind == 0:
+            out[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            out[at] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+        elif kind == 2:
+            del out[at:]
+        elif kind == 3:
+            del out[at : at + length]
+        elif kind == 4:
+            out[at:at] = out[other : other + length]
+        elif kind == 5:
+            out[at : at + length] = chance.randbytes(length)
+        elif kind == 6:
+            out[at:at] = chance.choice(_TELLING)
+        elif kind == 7:
+            telling = chance.choice(_TELLING)
+            out[at : at + len(telling)] = telling
+        else:
+            out[at : at + length] = bytes(length)
+    return out
 
 
 def _contents(whole: bytes) -> tuple[dict[str, Any], bytes, bytes] | None:

@@ -16,7 +16,8 @@ import pytest
 from mutations import Mutator, exercise
 
 from codec.errors import DamagedError, FormatError, NotOurFileError
-from codec.mesh import BodyDecompressor, MeshReader
+from codec.mesh import BodyDecompressor
+from codec.mesh.bodycompress_reader import BodycompressReader
 from codec.mesh.stored_streams import stored_xz, stored_zstd
 
 HAS_ZSTD = importlib.util.find_spec("zstandard") is not None
@@ -83,7 +84,7 @@ def test_a_pickle_anywhere_is_refused_before_it_runs(tmp_path: Path, compression
     path = tmp_path / "mesh"
     evil = msgpack.packb({"qd_vertices": [array, 2.0]})
     whole_file(path, compression, compressed(evil, compression))
-    with MeshReader(path) as reader:
+    with BodycompressReader(path) as reader:
         for ask in (lambda: list(reader), lambda: reader[0], lambda: reader.at(0.0), reader._count):
             with pytest.raises(FormatError, match=r"mesh: .*could run any code"):
                 ask()
@@ -91,10 +92,10 @@ def test_a_pickle_anywhere_is_refused_before_it_runs(tmp_path: Path, compression
         list(BodyDecompressor(path))
     whole_file(path, compression, b"", vertex_order=array)
     with pytest.raises(FormatError, match="could run any code"):
-        MeshReader(path)
+        BodycompressReader(path)
     path.write_bytes(lzma.compress(msgpack.packb({"metadata": array}) + msgpack.packb({"qd_joints": 1})))
     with pytest.raises(FormatError, match="could run any code"):
-        MeshReader(path)
+        BodycompressReader(path)
     assert not canary.exists()
 
 
@@ -106,11 +107,11 @@ def test_a_bomb_stays_within_memory(tmp_path: Path, compression: str) -> None:
         whole_file(path, compression, compressed(frame, compression))
         assert path.stat().st_size < 50_000
         before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        with MeshReader(path, max_frame_bytes=8 << 20) as reader, pytest.raises(FormatError):
+        with BodycompressReader(path, max_frame_bytes=8 << 20) as reader, pytest.raises(FormatError):
             list(reader)
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 100_000
     whole_file(path, compression, compressed(zeros, compression))
-    with MeshReader(path) as reader, pytest.raises(FormatError, match="not a map"):
+    with BodycompressReader(path) as reader, pytest.raises(FormatError, match="not a map"):
         list(reader)
 
 
@@ -120,7 +121,7 @@ def test_a_zstd_frame_that_wants_gigabytes_counts_as_broken(tmp_path: Path, wind
     path = tmp_path / "mesh"
     # Magic, no flags, the window's exponent, one raw block of nothing.
     whole_file(path, "zstd", b"\x28\xb5\x2f\xfd\x00" + bytes([(window_log - 10) << 3]) + b"\x01\x00\x00")
-    with MeshReader(path) as reader:
+    with BodycompressReader(path) as reader:
         assert list(reader) == []
         assert "broken zstd frame" in reader.note
 
@@ -129,7 +130,7 @@ def test_frames_without_end_are_not_counted_for_ever(tmp_path: Path, monkeypatch
     monkeypatch.setattr("codec.mesh.bodycompress_reader._FRAMES_MAX", 10_000)
     path = tmp_path / "mesh.xz"
     whole_file(path, "xz", lzma.compress(b"\x80" * 20_000), length=None)
-    with MeshReader(path) as reader, pytest.raises(FormatError, match="more than 10000 frames"):
+    with BodycompressReader(path) as reader, pytest.raises(FormatError, match="more than 10000 frames"):
         len(reader)
 
 
@@ -152,9 +153,9 @@ def test_a_header_that_lies_is_found_out(
     whole_file(path, "xz", lzma.compress(msgpack.packb({"n": 1})), **header)
     if error is not None:
         with pytest.raises(error, match=rf"mesh\.xz: .*({complaint})"):
-            MeshReader(path)
+            BodycompressReader(path)
         return
-    with MeshReader(path) as reader:
+    with BodycompressReader(path) as reader:
         list(reader)
         assert len(reader) <= 1
         assert not reader.complete
@@ -164,7 +165,7 @@ def test_a_header_that_lies_is_found_out(
 def numbers_in(path: Path) -> list[int] | None:
     """None where even the header is missing."""
     try:
-        with MeshReader(path) as reader:
+        with BodycompressReader(path) as reader:
             numbers = [frame["n"] for frame in reader]
             assert not reader.complete
             return numbers

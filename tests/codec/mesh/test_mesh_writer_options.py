@@ -1,4 +1,4 @@
-"""What MeshWriter can be asked for beyond its defaults, and what it takes as a frame."""
+"""What BodycompressWriter can be asked for beyond its defaults, and what it takes as a frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import pytest
 from moving_bodies import moving_bodies, worst_error_mm
 
 from codec.errors import CodecError, DiskFullError, MissingExtraError, StorageError
-from codec.mesh import Camera, MeshReader, MeshWriter
+from codec.mesh import Camera
+from codec.mesh.bodycompress_reader import BodycompressReader
+from codec.mesh.bodycompress_writer import BodycompressWriter
 from codec.mesh.live_preset import LADDER
 from codec.mesh.segment_compression import XzSegments, compress_xz
 
@@ -26,7 +28,7 @@ both = pytest.mark.parametrize("compression", ["xz", pytest.param("zstd", marks=
 
 
 def frames_of(path: Path, **settings: Any) -> list[dict[str, Any]]:
-    with MeshReader(path, **settings) as reader:
+    with BodycompressReader(path, **settings) as reader:
         frames = list(reader)
         assert (reader.complete, reader.closed, len(reader)) == (True, True, len(frames)), reader.note
     return frames
@@ -36,7 +38,9 @@ def frames_of(path: Path, **settings: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("order", [None, "auto", np.random.default_rng(0).permutation(300)], ids=str)
 def test_xz_presets_and_orders(tmp_path: Path, preset: int | None, order: Any) -> None:
     vertices = moving_bodies(20, people=2)
-    with MeshWriter(tmp_path / "mesh.xz", preset=preset, vertex_order=order, segment_s=3600) as writer:
+    with BodycompressWriter(
+        tmp_path / "mesh.xz", preset=preset, vertex_order=order, segment_s=3600
+    ) as writer:
         for number, v in enumerate(vertices):
             writer.append(v)
             if number % 7 == 6:
@@ -51,17 +55,17 @@ def test_xz_presets_and_orders(tmp_path: Path, preset: int | None, order: Any) -
 def test_zstd_presets_and_orders(tmp_path: Path, preset: int | None, order: Any) -> None:
     vertices = moving_bodies(20, people=2)
     settings = {"preset": preset, "vertex_order": order, "compression": "zstd", "segment_s": 3600}
-    with MeshWriter(tmp_path / "mesh.zst", metadata={"a": 1}, threads=4, **settings) as writer:  # type: ignore[arg-type]
+    with BodycompressWriter(tmp_path / "mesh.zst", metadata={"a": 1}, threads=4, **settings) as writer:  # type: ignore[arg-type]
         for number, v in enumerate(vertices):
             writer.append(v)
             if number % 7 == 6:
                 writer.flush()
-                with MeshReader(writer.path) as reader:
+                with BodycompressReader(writer.path) as reader:
                     # Flushed frames are there for others while writing goes on, with nothing amiss.
                     assert len(list(reader)) == number + 1 == len(reader)
                     assert (reader.complete, reader.closed) == (True, False)
     assert worst_error_mm(frames_of(writer.path), vertices) <= 0.2501
-    with MeshReader(writer.path) as reader:
+    with BodycompressReader(writer.path) as reader:
         assert (reader.compression, reader.metadata) == ("zstd", {"a": 1})
 
 
@@ -89,7 +93,7 @@ def test_settings_that_cannot_work_are_refused_and_leave_no_file(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     with pytest.raises(CodecError):
-        MeshWriter(tmp_path / "mesh.xz", **settings)
+        BodycompressWriter(tmp_path / "mesh.xz", **settings)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,9 +101,9 @@ def test_without_zstandard_the_extra_is_named(tmp_path: Path, monkeypatch: pytes
     golden = Path(__file__).parent / "golden" / "030-none.zst"
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(MissingExtraError, match=r"reading a mesh file .*pip install 'nightrig\[zstd\]'"):
-        MeshReader(golden)
+        BodycompressReader(golden)
     with pytest.raises(MissingExtraError, match="writing a mesh file"):
-        MeshWriter(tmp_path / "mesh.zst", compression="zstd")
+        BodycompressWriter(tmp_path / "mesh.zst", compression="zstd")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -119,7 +123,7 @@ def test_any_leading_axes_whole_numbers_and_frames_without_vertices(tmp_path: Pa
         {"number": 8},
         {},
     ]
-    with MeshWriter(tmp_path / "mesh", compression=compression) as writer:
+    with BodycompressWriter(tmp_path / "mesh", compression=compression) as writer:
         for frame in frames:
             writer.append(**frame)
     for given, read in zip(frames, frames_of(writer.path), strict=True):
@@ -131,7 +135,7 @@ def test_any_leading_axes_whole_numbers_and_frames_without_vertices(tmp_path: Pa
 
 def test_what_does_not_fit_is_told_with_its_key(tmp_path: Path) -> None:
     body = moving_bodies(1, people=2)[0]
-    with MeshWriter(tmp_path / "mesh.xz") as writer:
+    with BodycompressWriter(tmp_path / "mesh.xz") as writer:
         for frame, complaint in (
             ({"vertices": body, "joints": body[0]}, "not of the same people"),
             ({"vertices": body[0] * np.nan}, "vertices has values that are not finite"),
@@ -153,7 +157,7 @@ def test_values_are_kept_as_far_as_32_bits_of_difference_reach(tmp_path: Path) -
     steep = np.zeros((2, 4, 3))
     steep[1, 2] = 2.0**30
     steep[1, 3] = -(2.0**30)
-    with MeshWriter(tmp_path / "mesh.xz") as writer:
+    with BodycompressWriter(tmp_path / "mesh.xz") as writer:
         writer.append(far)
         writer.append(steep)
         writer.append(np.full((2, 2, 3), [[[1.0]], [[2.0**62]]]))
@@ -167,10 +171,10 @@ def test_values_are_kept_as_far_as_32_bits_of_difference_reach(tmp_path: Path) -
 def test_a_list_of_rejected_people_survives_copying(tmp_path: Path) -> None:
     body = moving_bodies(1, people=3)[0]
     body[1] = np.nan
-    with MeshWriter(tmp_path / "first.xz") as writer:
+    with BodycompressWriter(tmp_path / "first.xz") as writer:
         writer.append(body)
     (frame,) = frames_of(writer.path)
-    with MeshWriter(tmp_path / "copy.xz") as writer:
+    with BodycompressWriter(tmp_path / "copy.xz") as writer:
         writer.append(**frame)
         frame["vertices"][0] = np.inf
         writer.append(**frame)
@@ -189,7 +193,7 @@ def test_cameras_go_in_as_objects_and_come_out_as_asked(tmp_path: Path, compress
         distcoef=np.array([0.1, 0.2, 0, 0, 0.3], np.float32),
         image_shape=(480, 640),
     )
-    with MeshWriter(tmp_path / "mesh", compression=compression) as writer:
+    with BodycompressWriter(tmp_path / "mesh", compression=compression) as writer:
         writer.append(moving_bodies(1)[0], camera=camera)
     (frame,) = frames_of(writer.path)
     assert frame["camera"]["image_shape"] == [480, 640]
@@ -217,7 +221,7 @@ def test_segments_are_compressed_side_by_side_and_written_in_order(
 
     monkeypatch.setattr(XzSegments, "segment", slow)
     vertices = moving_bodies(60, points=10)
-    with MeshWriter(tmp_path / "mesh.xz", segment_s=1e-9, threads=4) as writer:
+    with BodycompressWriter(tmp_path / "mesh.xz", segment_s=1e-9, threads=4) as writer:
         for number, v in enumerate(vertices):
             writer.append(v, number=number)
     assert most > 1
@@ -236,7 +240,7 @@ def test_a_failure_in_one_thread_ends_all_and_is_told_once(
         return compress_xz(data, level)
 
     monkeypatch.setattr(XzSegments, "segment", broken)
-    writer = MeshWriter(tmp_path / "mesh.xz", segment_s=1e-9, threads=4)
+    writer = BodycompressWriter(tmp_path / "mesh.xz", segment_s=1e-9, threads=4)
     vertices = moving_bodies(60, points=10)
 
     def record() -> None:
@@ -249,7 +253,7 @@ def test_a_failure_in_one_thread_ends_all_and_is_told_once(
         record()
     writer.close()
     assert writer.frames_written <= 20
-    with MeshReader(writer.path) as reader:
+    with BodycompressReader(writer.path) as reader:
         assert len(list(reader)) == writer.frames_written
         assert not reader.closed
     with pytest.raises(CodecError, match="closed"):
@@ -259,7 +263,7 @@ def test_a_failure_in_one_thread_ends_all_and_is_told_once(
 @both
 def test_a_full_disk_leaves_every_frame_that_was_written(tmp_path: Path, compression: str) -> None:
     vertices = moving_bodies(40)
-    writer = MeshWriter(tmp_path / "mesh", compression=compression, segment_s=3600)
+    writer = BodycompressWriter(tmp_path / "mesh", compression=compression, segment_s=3600)
     for v in vertices[:10]:
         writer.append(v)
     writer.flush()
@@ -277,7 +281,7 @@ def test_a_full_disk_leaves_every_frame_that_was_written(tmp_path: Path, compres
         writer.append(vertices[0])
     writer._file.append = real  # type: ignore[method-assign]
     writer.close()
-    with MeshReader(writer.path) as reader:
+    with BodycompressReader(writer.path) as reader:
         assert worst_error_mm(list(reader), vertices[:10]) <= 0.2501
         assert (reader.complete, reader.closed, writer.frames_written) == (True, False, 10)
         assert len(reader[-1]["vertices"]) == 1
@@ -288,7 +292,7 @@ def test_more_values_than_a_reader_takes_are_not_written(
 ) -> None:
     monkeypatch.setattr("codec.mesh.bodycompress_frames._MAX_POINT_VALUES", 899)
     with (
-        MeshWriter(tmp_path / "mesh.xz") as writer,
+        BodycompressWriter(tmp_path / "mesh.xz") as writer,
         pytest.raises(CodecError, match="vertices has 900 values, the most is 899"),
     ):
         writer.append(moving_bodies(1)[0])
@@ -297,7 +301,9 @@ def test_more_values_than_a_reader_takes_are_not_written(
 def test_auto_begins_low_and_settles_by_what_it_measures(tmp_path: Path) -> None:
     vertices = moving_bodies(60)
     for budget, wanted in ((1e-9, LADDER[0]), (1e9, LADDER[-1])):
-        with MeshWriter(tmp_path / f"{budget}.xz", preset="auto", cpu_budget=budget, segment_s=0.3) as writer:
+        with BodycompressWriter(
+            tmp_path / f"{budget}.xz", preset="auto", cpu_budget=budget, segment_s=0.3
+        ) as writer:
             assert writer.preset == LADDER[0]
             give_up_s = time.monotonic() + 20
             for number in range(10_000):
@@ -326,5 +332,5 @@ def test_an_existing_file_is_never_touched_whatever_the_settings(tmp_path: Path)
     path = tmp_path / "mesh.xz"
     path.write_bytes(b"last night")
     with pytest.raises(StorageError, match="exists already"):
-        MeshWriter(path, vertex_order=np.arange(9), preset="auto")
+        BodycompressWriter(path, vertex_order=np.arange(9), preset="auto")
     assert path.read_bytes() == b"last night"

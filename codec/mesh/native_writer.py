@@ -1,0 +1,377 @@
+"""Writes native mesh files (.nrm): a third of bodycompress' bytes for a hundredth of its work.
+
+A record file (codec.records) whose records are segments of two seconds and, from time to time, the model they
+were predicted with. Promises: a segment is written in one piece and synced, so that a killed process loses
+the open one and what its thread had in hand; what cannot be written is told by the next call; an existing
+file is never touched. It begins in the `fast` way; as soon as enough meshes were seen it fits a model beside
+the writing and goes on in the `affine` way. The model is written again every five minutes, and fitted anew a
+few times, so that one bad record costs minutes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from codec.errors import CodecError, NightrigError
+from codec.mesh import _mesh_native
+from codec.mesh._affine_model import MAX_POINTS, AffineModel, PointOrder, pack_order
+from codec.mesh._fast import walk_order
+from codec.mesh._grid import COARSEST, FINEST
+from codec.mesh._segment import (
+    MAX_FRAMES,
+    MAX_MESHES,
+    Batch,
+    GridFrame,
+    Signature,
+    make_batch,
+    pack_segment,
+    to_grid,
+)
+from codec.mesh._training import Training
+from codec.mesh.msgpack_arrays import MAX_ENTRIES, MAX_OBJECT_BYTES, pack
+from codec.mesh.segment_pool import Segment, SegmentPool
+from codec.records.layout import MESH_HEAD, MESH_MODEL, MESHES, pack_record
+from codec.records.writer import RecordWriter
+
+Way = Literal["auto", "fast", "affine"]
+
+_SEGMENT_BYTES = 48 << 20  # of steps and entries: bounds memory where frames come faster than real time
+assert _SEGMENT_BYTES <= MAX_OBJECT_BYTES - 4
+_MODEL_EVERY_S = 300.0
+_REFIT_AFTER_S = (60.0, 300.0, 1800.0)
+"""After so long since the first model another one is fitted, to more of what there is to be seen."""
+
+
+class NativeMeshWriter:
+    """One native mesh file being written.
+
+    `quantization_mm`: coordinates come back within half of it, on the grid that bodycompress files have,
+    too. `fps`: stands in the file, for readers that ask for a frame by time where frames have no
+    `monotonic_ns`. `way`: "auto" goes from fast to affine where the kernels were built, and stays fast
+    where not; "affine" does so in any case, and waits for the model, for what is not recorded just now.
+    `segment_s`: the most that a crash may cost. `models` brings models that were fitted beforehand (see
+    codec.mesh.native_repack), `segment_frames` what a segment holds whatever the time, and `head` says more
+    of the file in its own head.
+
+    A point with a coordinate that is not finite, or too far away for the grid, comes back as NaN;
+    `unknown_points` counts them. Appended by one thread. A frame counts as written once it is synced.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        metadata: object = None,
+        quantization_mm: float = 0.5,
+        fps: float | None = None,
+        segment_s: float = 2.0,
+        way: Way = "auto",
+        models: Callable[[RecordWriter], Models] | None = None,
+        segment_frames: int | None = None,
+        head: dict[str, str] | None = None,
+    ) -> None:
+        """Create the file. Raises StorageError where it exists, CodecError for metadata or settings."""
+        if not FINEST <= quantization_mm <= COARSEST:
+            raise CodecError(f"quantization_mm must be from {FINEST} to {COARSEST}, got {quantization_mm}")
+        if not 0.0 < segment_s < math.inf:
+            raise CodecError(f"segment_s must be a positive number, got {segment_s}")
+        if way not in ("auto", "fast", "affine"):
+            raise CodecError(f"way must be auto, fast or affine, got {way!r}")
+        if fps is not None and not 0.0 < fps < math.inf:
+            raise CodecError(f"fps must be a positive number, got {fps}")
+        said = {"metadata": metadata, "quantization_mm": float(quantization_mm), "fps": fps, **(head or {})}
+        packed = zlib.compress(pack(said, what="the metadata"))
+        self.path = Path(path)
+        self.frames_total = 0
+        self.frames_written = 0
+        self.unknown_points = 0
+        self._steps_per_mm = 1.0 / quantization_mm
+        self._segment_s, self._segment_frames = segment_s, segment_frames or _frames_of(segment_s, fps)
+        self._fits = way == "affine" or (way == "auto" and _mesh_native.kernels is not None)
+        self._writer = RecordWriter(path, info={"content": "meshes"})
+        try:
+            self._writer.append(pack_record(MESH_HEAD, packed, monotonic_ns=time.monotonic_ns()))
+            self._writer.file.sync()
+        except BaseException:
+            self._writer.file.discard()
+            raise
+        self._models: Models = (
+            _LiveModels(self._writer, self._fits, waits=way == "affine")
+            if models is None
+            else models(self._writer)
+        )
+        self._open = Segment()
+        self._open_meshes = self._open_entries = 0
+        self._closed = self._failure_told = False
+        self._pool = SegmentPool(
+            threads=1,  # a model is written before the segments that name it
+            name=f"mesh {self.path.name}",
+            compress=self._compress,
+            write=self._write,
+            due_s=self._due_in_s,
+            tick=self._seal,
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file so far."""
+        return self._writer.size
+
+    @property
+    def is_behind(self) -> bool:
+        """True while append() may have to wait for the compressing thread."""
+        return self._pool.is_full
+
+    @property
+    def way(self) -> str:
+        """How the next segment is going to be written: "fast" or "affine"."""
+        return "affine" if self._models.has_model else "fast"
+
+    def append(
+        self,
+        vertices: npt.NDArray[np.number] | None = None,
+        joints: npt.NDArray[np.number] | None = None,
+        **entries: object,
+    ) -> None:
+        """Add one frame: vertices (people, points, 3) and joints (people, joints, 3) in millimetres.
+
+        Any other leading axes will do, as long as all arrays have the same. `vertex_uncertainties` and
+        `joint_uncertainties` (people, points), in metres, are quantised; other `entries` are stored as they
+        are: numbers, text, arrays, and lists and dicts of them. The arrays are free again when this returns.
+        Raises CodecError for a frame that cannot be stored (the file stays good), and what the disk refused
+        since the last call.
+        """
+        try:
+            frame = to_grid({"vertices": vertices, "joints": joints, **entries}, self._steps_per_mm)
+        except CodecError as error:
+            raise CodecError(f"{self.path}: frame {self.frames_total}: {error}") from error
+        with self._pool.changed:
+            self._refuse_if_ended()
+            if self._is_full(frame):
+                self._pool.wait_for_room()
+                self._tell_failure()
+                self._seal()
+            if not self._open.frames:
+                self._open.opened_s = time.monotonic()
+            self._open.frames.append(frame)
+            self._open.count += 1
+            self._open.size += frame.nbytes
+            self._open_meshes += len(frame.steps)
+            self._open_entries += frame.entry_count
+            self.frames_total += 1
+            if frame.known is not None:
+                self.unknown_points += int(np.count_nonzero(~frame.known.all(axis=2)))
+            # Wakes the thread, which closes the segment when its time has come and no frame follows.
+            self._pool.changed.notify_all()
+
+    def _is_full(self, frame: GridFrame) -> bool:
+        """Whether the open segment must be closed before this frame."""
+        held = self._open
+        if not held.frames:
+            return False
+        first: GridFrame = held.frames[0]
+        late = self._segment_frames is None and (self._due_in_s() or 0.0) <= 0.0
+        return (
+            late
+            or first.signature != frame.signature
+            or held.count >= (self._segment_frames or MAX_FRAMES)
+            or held.size + frame.nbytes > _SEGMENT_BYTES
+            or self._open_meshes + len(frame.steps) > MAX_MESHES
+            or self._open_entries + frame.entry_count > MAX_ENTRIES
+        )
+
+    def flush(self) -> None:
+        """Close the open segment and wait until everything appended is on the disk."""
+        with self._pool.changed:
+            self._refuse_if_ended()
+            self._seal()
+            self._pool.drain()
+            self._tell_failure()
+
+    def close(self, *, sealed: bool = True) -> None:
+        """Write what is left, and the index, and close the file. Safe to call twice.
+
+        Without being `sealed` it stays a file whose writer did not get to its end, for the copy of one.
+        Raises what the disk refused, unless append() or flush() has told it already.
+        """
+        with self._pool.changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._seal()
+            self._pool.drain()
+        self._pool.close()
+        if self._pool.failure is None and sealed:
+            self._writer.seal()
+        else:
+            self._writer.close()
+        if not self._failure_told:
+            self._tell_failure()
+
+    def __enter__(self) -> NativeMeshWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _refuse_if_ended(self) -> None:
+        if self._closed:
+            raise CodecError(f"{self.path} is closed and takes no more frames")
+        self._tell_failure()
+
+    def _tell_failure(self) -> None:
+        if self._pool.failure is not None:
+            self._failure_told = True
+            raise self._pool.failure
+
+    def _due_in_s(self) -> float | None:
+        if not self._open.frames:
+            return None
+        return self._open.opened_s + self._segment_s - time.monotonic()
+
+    def _seal(self) -> None:
+        if self._open.frames:
+            segment, self._open = self._open, Segment()
+            self._open_meshes = self._open_entries = 0
+            self._pool.put(segment)
+
+    # ---- in the thread of the pool -----------------------------------------------------------------
+
+    def _compress(self, segment: Segment) -> bytes:
+        frames: list[GridFrame] = segment.frames
+        batch = make_batch(frames, self._steps_per_mm, use_up=True)
+        model = self._models.model_for(batch)
+        segment.time_ns = frames[0].time_ns or 0
+        return pack_segment(frames, batch, model, steps_per_mm=self._steps_per_mm, use_up=True)
+
+    def _write(self, segment: Segment) -> None:
+        assert segment.packed is not None
+        self._models.write_due()
+        self._writer.append(
+            pack_record(
+                MESHES,
+                segment.packed,
+                number=self.frames_written,
+                monotonic_ns=segment.time_ns,
+                raw_length=segment.count,
+            )
+        )
+        self._writer.file.sync()
+        self.frames_written += segment.count
+
+
+class Models(Protocol):
+    """What the segments of a file are written with."""
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the next segment is going to be an affine one."""
+
+    def model_for(self, batch: Batch) -> PointOrder | None:
+        """What this segment is to be written with."""
+
+    def write_due(self) -> None:
+        """Write the model of the last segment that was asked for, where the file does not have it, or not for
+        some time."""
+
+
+def write_model(writer: RecordWriter, model: PointOrder) -> None:
+    """Put a model into a file. Raises DiskFullError or StorageError."""
+    writer.append(
+        pack_record(
+            MESH_MODEL,
+            model.content,
+            number=model.name,
+            monotonic_ns=time.monotonic_ns(),
+            raw_length=len(model.content),
+        )
+    )
+
+
+def can_be_ordered(batch: Batch) -> bool:
+    """Whether there are points at all for a model to be of."""
+    signature = batch.signature
+    return bool(len(batch.refs) and signature.arrays & 3) and 4 <= signature.points <= MAX_POINTS
+
+
+class _LiveModels:
+    """What the segments are written with: an order at first, then models, each written before it is named."""
+
+    def __init__(self, writer: RecordWriter, fits: bool, *, waits: bool) -> None:
+        self._writer = writer
+        self._waits = waits
+        self._fits = fits
+        self._signature: Signature | None = None
+        self._training: Training | None = None
+        self._model: PointOrder | None = None
+        self._written_s = -math.inf
+        self._began_s = 0.0
+        self._refits = list(_REFIT_AFTER_S)
+
+    @property
+    def has_model(self) -> bool:
+        return isinstance(self._model, AffineModel)
+
+    def model_for(self, batch: Batch) -> PointOrder | None:
+        """What this segment is to be written with."""
+        signature = batch.signature
+        if signature != self._signature:
+            self._begin(signature)
+        if not can_be_ordered(batch):
+            return None
+        if self._model is None:
+            first = batch.points[0, :, :3].view(np.int32)
+            self._set(pack_order(walk_order(first, signature.joints), signature.joints))
+        if self._training is not None:
+            self._train(self._training, batch)
+        return self._model
+
+    def _begin(self, signature: Signature) -> None:
+        """Other points than before: what was learnt is of no use."""
+        self._signature, self._model = signature, None
+        self._training = Training(signature) if self._fits else None
+        self._refits = list(_REFIT_AFTER_S)
+
+    def _train(self, training: Training, batch: Batch) -> None:
+        training.see(batch)
+        try:
+            if self._waits and training.enough and not self.has_model:
+                training.start()
+            fitted = training.take(wait=self._waits)
+        except (NightrigError, ArithmeticError, ValueError, MemoryError, np.linalg.LinAlgError):
+            self._training = None  # what we have goes on
+            return
+        if fitted is not None:
+            if not self.has_model:
+                self._began_s = time.monotonic()
+            self._set(fitted)
+        elif not self.has_model:
+            if training.enough:
+                training.start()
+        elif self._refits and time.monotonic() - self._began_s > self._refits[0]:
+            self._refits.pop(0)
+            training.start()
+
+    def _set(self, model: PointOrder) -> None:
+        self._model, self._written_s = model, -math.inf
+
+    def write_due(self) -> None:
+        """Write the model where the file does not have it, or not for some time."""
+        now_s = time.monotonic()
+        if self._model is not None and now_s - self._written_s >= _MODEL_EVERY_S:
+            write_model(self._writer, self._model)
+            self._written_s = now_s
+
+
+def _frames_of(segment_s: float, fps: float | None) -> int | None:
+    """How many frames a segment has, where frames may come faster than they were seen."""
+    return None if fps is None else max(1, round(min(MAX_FRAMES, segment_s * fps)))

@@ -1,0 +1,150 @@
+"""info, verify, recover and export take mesh files of either kind, also alone; convert makes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capture.cli import main
+from codec.mesh import MeshReader, MeshWriter
+from tests.capture.make_session import START_NS, STEP_NS
+
+KINDS = {"nrm": "native", "xz": "bodycompress"}
+
+
+def write(path: Path, count: int = 40, *, step_mm: float = 0.5, people: int = 2) -> Path:
+    codec = KINDS[path.suffix[1:]]
+    settings: dict[str, Any] = {"way": "fast"} if codec == "native" else {"preset": 0}
+    random = np.random.default_rng(1)
+    shape = random.normal(0, 300, (people, 50, 3))
+    with MeshWriter(path, codec=codec, quantization_mm=step_mm, metadata={"who": "we"}, **settings) as writer:
+        for n in range(count):
+            points = shape + 3 * n
+            writer.append(points, points[:, :5], frame_number=n, monotonic_ns=START_NS + n * STEP_NS)
+            if n % 10 == 9:
+                writer.flush()
+    return path
+
+
+def damaged(path: Path) -> Path:
+    data = bytearray(path.read_bytes())
+    data[len(data) * 5 // 8] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_info_of_a_single_file(tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / f"mesh-000.{suffix}", step_mm=0.25)
+    assert main(["info", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert KINDS[suffix] in told
+    assert "0.25 mm" in told
+    assert main(["info", str(path), "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)["mesh_files"]
+    assert (facts["frames"], facts["people"], facts["vertices"]) == (40, {"least": 2, "most": 2}, 50)
+    assert (facts["joints"], facts["quantization_mm"], facts["closed"]) == (5, 0.25, True)
+    raw = 40 * 2 * 55 * 3 * 4
+    assert facts["ratio"] == pytest.approx(raw / path.stat().st_size, abs=0.01)
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_verify_recover_and_export_of_a_single_file(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / f"any name.{suffix}")
+    assert main(["verify", str(path)]) == 0
+    assert "40 meshes" in capsys.readouterr().out
+    for form in ("obj", "ply"):
+        assert (
+            main(["export", str(path), "--format", form, "--out", str(tmp_path / form), "--every", "10"]) == 0
+        )
+        assert len(list((tmp_path / form).glob(f"*.{form}"))) == 8
+    damaged(path)
+    assert main(["verify", str(path)]) == 3
+    if suffix == "nrm":
+        assert "frames " in capsys.readouterr().out
+    assert main(["recover", str(path), "--out", str(tmp_path / "copy")]) == 3
+    copy = tmp_path / "copy" / path.name
+    assert main(["verify", str(copy)]) == 0
+    with MeshReader(copy) as reader:
+        assert len(list(reader)) == 30
+        assert reader.metadata == {"who": "we"}
+
+
+def test_recovery_keeps_the_grid(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xz", step_mm=0.1)
+    with MeshReader(path) as reader:
+        before = {frame["frame_number"]: frame["vertices"] for frame in reader}
+    damaged(path)
+    assert main(["recover", str(path), "--out", str(tmp_path / "copy")]) == 3
+    with MeshReader(tmp_path / "copy" / "a.xz") as reader:
+        for frame in reader:
+            np.testing.assert_array_equal(frame["vertices"], before[frame["frame_number"]])
+        assert reader.quantizations_mm == (0.1,)
+
+
+@pytest.mark.parametrize(("first", "second"), [("nrm", "xz"), ("xz", "nrm")])
+def test_convert_tells_what_it_did(
+    tmp_path: Path, first: str, second: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / f"a.{first}")
+    assert main(["convert", str(path), str(tmp_path / f"b.{second}")]) == 0
+    told = capsys.readouterr().out
+    assert "40 frames, 80 meshes" in told
+    assert KINDS[second] in told
+    assert main(["convert", str(path), str(tmp_path / f"c.{second}"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["frames"], facts["people"], facts["exit_code"], facts["damage"]) == (40, 80, 0, "")
+    assert facts["after_bytes"] == (tmp_path / f"c.{second}").stat().st_size
+
+
+def test_convert_of_a_damaged_file_gives_what_is_whole_and_exit_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = damaged(write(tmp_path / "a.nrm"))
+    assert (
+        main(["convert", str(path), str(tmp_path / "b.xz"), "--preset", "0", "--vertex-order", "none"]) == 3
+    )
+    assert "DAMAGED: " in capsys.readouterr().out
+    with MeshReader(tmp_path / "b.xz") as reader:
+        assert len(list(reader)) == 30
+
+
+def test_convert_says_how_many_people_had_no_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with MeshWriter(tmp_path / "a.nrm", codec="native") as writer:
+        for _ in range(3):
+            points = np.zeros((3, 6, 3))
+            points[1] = np.nan
+            writer.append(points)
+    assert main(["convert", str(tmp_path / "a.nrm"), str(tmp_path / "b.xz")]) == 0
+    assert "3 times somebody was not known at all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a.nrm", "b.mesh"], "its name says no kind"),
+        (["a.nrm", "b.xz", "--way", "small"], "--way is for native files"),
+        (["a.nrm", "b.nrm", "--preset", "1"], "are for bodycompress files"),
+        (["a.nrm", "a.nrm"], "exists already"),
+        (["no.nrm", "b.xz"], "is no file"),
+    ],
+    ids=" ".join,
+)
+def test_convert_refuses_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("a.nrm"))
+    assert main(["convert", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nrm"]
