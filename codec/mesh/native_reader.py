@@ -161,7 +161,10 @@ class NativeMeshReader:
         return self._frames_of(place)[number]
 
     def _first_time(self) -> int | None:
-        return time_ns(self._frames_of(int(np.flatnonzero(self._counts)[0])).entries[0])
+        try:
+            return time_ns(self._frames_of(int(np.flatnonzero(self._counts)[0])).entries[0])
+        except FormatError:
+            return None
 
     def _frames_of(self, segment: int) -> SegmentFrames:
         if segment in self._held:
