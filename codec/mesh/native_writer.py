@@ -47,6 +47,7 @@ Way = Literal["auto", "fast", "affine"]
 _SEGMENT_BYTES = 48 << 20  # of steps and entries: bounds memory where frames come faster than real time
 assert _SEGMENT_BYTES <= MAX_OBJECT_BYTES - 4
 _MODEL_EVERY_S = 300.0
+_MODEL_EVERY_SEGMENTS = 150  # as many as that takes, where frames come faster than they were seen
 _REFIT_AFTER_S = (60.0, 300.0, 1800.0)
 """After so long since the first model another one is fitted, to more of what there is to be seen."""
 
@@ -314,6 +315,7 @@ class _LiveModels:
         self._training: Training | None = None
         self._model: PointOrder | None = None
         self._written_s = -math.inf
+        self._segments_since = 0
         self._began_s = 0.0
         self._refits = list(_REFIT_AFTER_S)
 
@@ -367,9 +369,11 @@ class _LiveModels:
     def write_due(self) -> None:
         """Write the model where the file does not have it, or not for some time."""
         now_s = time.monotonic()
-        if self._model is not None and now_s - self._written_s >= _MODEL_EVERY_S:
+        is_old = now_s - self._written_s >= _MODEL_EVERY_S or self._segments_since >= _MODEL_EVERY_SEGMENTS
+        if self._model is not None and is_old:
             write_model(self._writer, self._model)
-            self._written_s = now_s
+            self._written_s, self._segments_since = now_s, 0
+        self._segments_since += 1
 
 
 def _frames_of(segment_s: float, fps: float | None) -> int | None:

@@ -106,6 +106,16 @@ def test_affine_is_smaller_than_fast_once_it_has_its_model(tmp_path: Path) -> No
     assert lengths[-1] < 0.9 * lengths[0]
 
 
+def test_a_long_file_made_in_no_time_has_its_model_again_and_again(tmp_path: Path) -> None:
+    frames = plain(moving_bodies(700, points=40))
+    with RecordFile(write(tmp_path / "a.nrm", frames, segment_s=2 / 30)) as file:
+        kinds = file.entries["kind"].tolist()
+        models = file.entries["number"][file.of_kind(MESH_MODEL)].tolist()
+    assert kinds.count(MESHES) == 350
+    assert len(models) == 3
+    assert len(set(models)) == 1  # copies
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_not_known_comes_back_as_nan_and_nothing_else_does(tmp_path: Path, way: Way) -> None:
     vertices = moving_bodies(FRAMES, people=3, points=50).astype(np.float64)
