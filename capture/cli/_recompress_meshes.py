@@ -84,6 +84,6 @@ def _verdict(report: MeshReport, changed: list[Repacked], name: str) -> str:
         rest = "nothing else" if report.left_alone or report.repacked or report.tidied else "nothing"
         return f"{rest} to do: no mesh file that could become {name}: {report.path}"
     freed = sum(each.before_bytes - each.after_bytes for each in changed)
-    told = f"{size(freed)} freed" if freed >= 0 else f"{size(-freed)} more"
+    told = f"{size(freed)} freed" if freed >= 0 else f"{size(-freed)} larger"
     words = "done, but for what was left alone" if report.left_alone else "done"
-    return f"{words}: meshes take {told}, every number compared with what it was: {report.path}"
+    return f"{words}: {told}, every number compared with what it was: {report.path}"
