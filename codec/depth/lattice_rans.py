@@ -37,10 +37,10 @@ from codec.depth._images import (
     output_for,
     read_header,
 )
-from codec.depth.lattice_lz4 import LatticeLz4Codec
+from codec.depth._plain_mode import MODE_PLAIN, PlainMode
 from codec.errors import CodecError
 
-MODE_PLAIN, MODE_RANS = 0, 1
+MODE_RANS = 1
 _MIN_WIDTH = 8
 """Narrower images would leave most of the coder's steps empty."""
 _MAX_WIDTH = 65536
@@ -57,7 +57,7 @@ class LatticeRansCodec:
         """`trial_map` takes the place of the newest map, to see what a map does before it is installed."""
         self._max_pixels = max_pixels
         self._trial_map = trial_map
-        self._plain = LatticeLz4Codec(max_pixels=max_pixels)
+        self._plain = PlainMode(self.name, max_pixels=max_pixels)
         self._coder: _native.NativeRans | ModuleType = _rans_twin
         if _native.kernels is not None:
             self._coder = _native.NativeRans(_native.kernels)
@@ -75,17 +75,12 @@ class LatticeRansCodec:
             body = self._coder.encode(image, chosen)
             if body is not None:
                 payload = ImageHeader(MODE_RANS, 2, chosen.id, *image.shape).pack() + body
-        # Noise, or so small that the tables are most of it: try both.
-        if payload is None or len(payload) > image.size // 2:
-            plain = ImageHeader(MODE_PLAIN, image.dtype.itemsize, 0, *image.shape).pack()
-            plain += self._plain.encode(image)
-            payload = plain if payload is None or len(plain) < len(payload) else payload
-        return payload
+        return self._plain.unless_smaller(payload, image)
 
     def decode(self, data: Payload, out: Image | None = None) -> Image:
         header, body = read_header(data, codec=self.name, max_pixels=self._max_pixels)
         if header.mode == MODE_PLAIN:
-            return self._decode_plain(header, body, out)
+            return self._plain.decode(header, body, out)
         if header.mode != MODE_RANS or header.itemsize != 2 or not header.pixels:
             raise CodecError(
                 f"lattice-rans payload has an impossible header {tuple(header)}: damaged or too new"
@@ -99,11 +94,3 @@ class LatticeRansCodec:
         if result is not target:
             np.copyto(result, target)
         return result
-
-    def _decode_plain(self, header: ImageHeader, body: memoryview, out: Image | None) -> Image:
-        inner, _ = read_header(body, codec=self.name, max_pixels=self._max_pixels)
-        if header.palette or (inner.itemsize, inner.shape) != (header.itemsize, header.shape):
-            raise CodecError(
-                f"lattice-rans payload contradicts itself: {tuple(header)}, {tuple(inner)}: damaged"
-            )
-        return self._plain.decode(body, out)

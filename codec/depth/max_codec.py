@@ -35,10 +35,10 @@ from codec.depth._images import (
     output_for,
     read_header,
 )
-from codec.depth.lattice_lz4 import LatticeLz4Codec
+from codec.depth._plain_mode import MODE_PLAIN, PlainMode
 from codec.errors import CodecError
 
-MODE_PLAIN, MODE_MIXED = 0, 1
+MODE_MIXED = 1
 _CHECK = struct.Struct("<I")
 _MAX_WIDTH = 16384
 _PIXELS_PER_VALUE = 2
@@ -56,7 +56,7 @@ class MaxCodec:
 
     def __init__(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self._max_pixels = max_pixels
-        self._plain = LatticeLz4Codec(max_pixels=max_pixels)
+        self._plain = PlainMode(self.name, max_pixels=max_pixels)
         self._coder: _native.NativeMax | ModuleType = _max_twin
         if _native.kernels is not None:
             self._coder = _native.NativeMax(_native.kernels)
@@ -69,17 +69,12 @@ class MaxCodec:
             if body is not None:
                 check = _CHECK.pack(_crc(image))
                 payload = ImageHeader(MODE_MIXED, 2, 0, *image.shape).pack() + check + body
-        # Noise, or so small that nothing can be learned: try both.
-        if payload is None or len(payload) > image.size // 2:
-            plain = ImageHeader(MODE_PLAIN, image.dtype.itemsize, 0, *image.shape).pack()
-            plain += self._plain.encode(image)
-            payload = plain if payload is None or len(plain) < len(payload) else payload
-        return payload
+        return self._plain.unless_smaller(payload, image)
 
     def decode(self, data: Payload, out: Image | None = None) -> Image:
         header, body = read_header(data, codec=self.name, max_pixels=self._max_pixels)
         if header.mode == MODE_PLAIN:
-            return self._decode_plain(header, body, out)
+            return self._plain.decode(header, body, out)
         possible = header.mode == MODE_MIXED and header.itemsize == 2 and not header.palette
         if not possible or not header.pixels or header.width > _MAX_WIDTH:
             raise CodecError(f"max payload has an impossible header {tuple(header)}: damaged or too new")
@@ -92,12 +87,6 @@ class MaxCodec:
         if result is not target:
             np.copyto(result, target)
         return result
-
-    def _decode_plain(self, header: ImageHeader, body: memoryview, out: Image | None) -> Image:
-        inner, _ = read_header(body, codec=self.name, max_pixels=self._max_pixels)
-        if header.palette or (inner.itemsize, inner.shape) != (header.itemsize, header.shape):
-            raise CodecError(f"max payload contradicts itself: {tuple(header)}, {tuple(inner)}: damaged")
-        return self._plain.decode(body, out)
 
 
 def _has_ranks(image: Image) -> bool:
