@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.errors import CodecError, FormatError
+from codec.mesh._grid import QUANTISED
 from codec.mesh.camera import encode_camera
 from codec.mesh.msgpack_arrays import MAX_OBJECT_BYTES, pack
 from codec.mesh.vertex_order import VertexOrder, vertex_order
@@ -25,13 +26,6 @@ _SURE_STEPS = 2.0**30
 _DIFFERENCE_LIMIT = 2**31
 # A hostile file could store values in one byte each, and they are summed in eight.
 _MAX_POINT_VALUES = MAX_OBJECT_BYTES // 4
-# name -> (axis of the points, steps of one unit in terms of steps per millimetre)
-_QUANTISED = {
-    "vertices": (-2, 1.0),
-    "joints": (-2, 1.0),
-    "vertex_uncertainties": (-1, 1000.0),
-    "joint_uncertainties": (-1, 1000.0),
-}
 _REORDERED = ("vertices", "vertex_uncertainties")
 REJECTED = "rejected_people"
 
@@ -66,7 +60,7 @@ def encode_frame(
     stored: Frame = {}
     for key, value in frame.items():
         if key in arrays:
-            axis, scale = _QUANTISED[key]
+            axis, scale = QUANTISED[key]
             kept = arrays[key][keep] if rejected else arrays[key]
             steps = _steps(kept, per_mm * scale, np.int32 if sure else np.int64)
             if indices is not None and key in _REORDERED:
@@ -88,7 +82,7 @@ def _check_arrays(frame: Mapping[str, Any]) -> dict[str, Array]:
         if key.startswith("qd_"):
             raise CodecError(f"the name {key} is taken by the file format; store it under another")
     arrays = {}
-    for name, (axis, _) in _QUANTISED.items():
+    for name, (axis, _) in QUANTISED.items():
         if name not in frame:
             continue
         try:
@@ -109,11 +103,11 @@ def _check_arrays(frame: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def _leading(name: str, array: Array) -> tuple[int, ...]:
-    return array.shape[: _QUANTISED[name][0]]
+    return array.shape[: QUANTISED[name][0]]
 
 
 def _indices(arrays: Mapping[str, Array], order: VertexOrder) -> npt.NDArray[np.intp] | None:
-    counts = {name: arrays[name].shape[_QUANTISED[name][0]] for name in _REORDERED if name in arrays}
+    counts = {name: arrays[name].shape[QUANTISED[name][0]] for name in _REORDERED if name in arrays}
     try:
         indices = order.stored_from_given(counts.get("vertices"))
     except FormatError as error:
@@ -130,7 +124,7 @@ def _find_keepable(arrays: Mapping[str, Array], per_mm: float) -> tuple[npt.NDAr
         return np.array(True), True
     sure: npt.NDArray[np.bool_] | np.bool_ = np.True_
     for name, array in arrays.items():
-        limit = _SURE_STEPS / (per_mm * _QUANTISED[name][1])
+        limit = _SURE_STEPS / (per_mm * QUANTISED[name][1])
         # Comparing also finds NaN, which is below nothing.
         sure = sure & (np.abs(array).max(axis=_axes_of_one(name, array), initial=0) < limit)
     sure = np.asarray(sure)
@@ -149,12 +143,12 @@ def _find_keepable(arrays: Mapping[str, Array], per_mm: float) -> tuple[npt.NDAr
 
 def _axes_of_one(name: str, array: Array) -> tuple[int, ...]:
     """Over which axes one person's values lie: all but the first, or all where people have no axis."""
-    has_people = array.ndim == 1 - _QUANTISED[name][0]
+    has_people = array.ndim == 1 - QUANTISED[name][0]
     return tuple(range(1 if has_people else 0, array.ndim))
 
 
 def _storable(array: Array, per_mm: float, name: str) -> npt.NDArray[np.bool_]:
-    axis, scale = _QUANTISED[name]
+    axis, scale = QUANTISED[name]
     axes = _axes_of_one(name, array)
     with np.errstate(over="ignore"):
         sane = np.abs(np.multiply(array, per_mm * scale, dtype=np.float64)) < 2.0**62
@@ -192,7 +186,7 @@ def decode_frame(stored: object, order: VertexOrder = AS_GIVEN) -> Frame:
     frame: Frame = {}
     for key, value in stored.items():
         name = key[3:] if isinstance(key, str) and key.startswith("qd_") else ""
-        if name in _QUANTISED:
+        if name in QUANTISED:
             frame[name] = _dequantise(value, name)
         else:
             frame[key] = value
@@ -208,7 +202,7 @@ def decode_frame(stored: object, order: VertexOrder = AS_GIVEN) -> Frame:
 def steps_per_mm(stored: object) -> list[float]:
     """The grids on which a stored frame's arrays lie; a well-formed frame has one."""
     found: list[float] = []
-    for name, (_, scale) in _QUANTISED.items():
+    for name, (_, scale) in QUANTISED.items():
         pair = stored.get(f"qd_{name}") if isinstance(stored, dict) else None
         if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[1], int | float | np.number):
             found.append(float(pair[1]) / scale)
@@ -216,14 +210,14 @@ def steps_per_mm(stored: object) -> list[float]:
 
 
 def _reordered(array: Array, indices: npt.NDArray[np.intp], name: str) -> Array:
-    axis = _QUANTISED[name][0]
+    axis = QUANTISED[name][0]
     if array.shape[axis] != len(indices):
         raise FormatError(f"{name} has {array.shape[axis]} points, the vertex order {len(indices)}")
     return np.take(array, indices, axis=axis)
 
 
 def _dequantise(pair: object, name: str) -> Array:
-    axis = _QUANTISED[name][0]
+    axis = QUANTISED[name][0]
     if not (isinstance(pair, list) and len(pair) == 2):
         raise FormatError(f"{name} is not an array with its scale")
     steps, steps_per_unit = pair
