@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from capture import session
@@ -242,14 +242,7 @@ class MeshRecompression:
     def _replace(
         self, plan: MeshPlan, old: Path, temporary: Path, report: MeshReport, progress: Progress
     ) -> None:
-        target = Target(
-            self._target.codec,
-            self._target.way,
-            self._target.compression,
-            self._target.preset,
-            self._target.vertex_order,
-            closed=plan.closed,
-        )
+        target = replace(self._target, closed=plan.closed)
         done = write_converted(old, temporary, target, progress)
         if why := _loss(done):
             report.left_alone.append((plan.path, f"{plan.path}: {why}"))
@@ -281,11 +274,7 @@ class MeshRecompression:
         event |= {"frames": sum(each.frames for each in changed)}
         event |= {"before_bytes": sum(each.before_bytes for each in changed)}
         event |= {"after_bytes": sum(each.after_bytes for each in changed)}
-        try:
-            session.append_event(self._session, event)
-        except OSError as error:
-            path = self._session / session.EVENTS_FILE
-            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+        session.append_event(self._session, event)
 
     def close(self) -> None:
         """Let go of the recording. Safe to call twice."""

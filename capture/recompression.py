@@ -35,7 +35,6 @@ from codec.errors import (
     FileBusyError,
     FormatError,
     NightrigError,
-    StorageError,
 )
 
 __all__ = ["CameraReport", "Progress", "Recompression", "RecompressionReport", "Step"]
@@ -246,11 +245,7 @@ class Recompression:
         event = {"event": "recompressed", "codec": report.codec, "segments": done.rewritten}
         event |= {"frames": done.frames, "kept": done.kept}
         event |= {"before_bytes": done.before_bytes, "after_bytes": done.after_bytes}
-        try:
-            session.append_event(self._session, event)
-        except OSError as error:
-            path = self._session / session.EVENTS_FILE
-            raise StorageError(f"cannot write {path}: {error.strerror}") from error
+        session.append_event(self._session, event)
 
     def close(self) -> None:
         """Let go of the recording. Safe to call twice."""

@@ -538,8 +538,8 @@ class Service:
         """One line in events.jsonl."""
         try:
             session.append_event(self._folder, {"event": kind, **fields})
-        except OSError as error:
-            self.say(f"cannot write {self._folder / session.EVENTS_FILE}: {error.strerror}")
+        except StorageError as error:
+            self.say(str(error))
 
     def say(self, message: str) -> None:
         """One line for the user, unless it was told often enough."""

@@ -210,11 +210,15 @@ def load_session(folder: Path) -> dict[str, Any]:
 
 
 def append_event(folder: Path, event: dict[str, Any]) -> None:
-    """One line more in events.jsonl."""
+    """One line more in events.jsonl. Raises StorageError."""
     stamp = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
     line = json.dumps({**stamp, **event}, separators=(",", ":")) + "\n"
-    with (folder / EVENTS_FILE).open("a") as file:
-        file.write(line)
+    path = folder / EVENTS_FILE
+    try:
+        with path.open("a") as file:
+            file.write(line)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def find_series(session: Path, name: str) -> list[Path]:
