@@ -308,6 +308,15 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     sync_directory(target.parent)
 
 
+def _take_after(new: Path, old: Path) -> None:
+    """Give a file the mode, time and (where we may) owner of another."""
+    status = old.stat()
+    with contextlib.suppress(PermissionError):  # only root gives files away
+        os.chown(new, status.st_uid, status.st_gid)
+    new.chmod(stat.S_IMODE(status.st_mode))
+    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 def replace_file(new: str | os.PathLike[str], old: str | os.PathLike[str]) -> None:
     """Give a synced file the name, mode, time and (where we may) owner of another, which is then gone.
 
@@ -315,11 +324,7 @@ def replace_file(new: str | os.PathLike[str], old: str | os.PathLike[str]) -> No
     """
     source, target = Path(new), Path(old)
     try:
-        status = target.stat()
-        with contextlib.suppress(PermissionError):  # only root gives files away
-            os.chown(source, status.st_uid, status.st_gid)
-        source.chmod(stat.S_IMODE(status.st_mode))
-        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+        _take_after(source, target)
         source.replace(target)
     except OSError as error:
         raise _storage_error("replace", target, error) from error
@@ -358,11 +363,7 @@ def supersede_file(
     """
     source, former = Path(new), Path(old)
     try:
-        status = former.stat()
-        with contextlib.suppress(PermissionError):
-            os.chown(source, status.st_uid, status.st_gid)
-        source.chmod(stat.S_IMODE(status.st_mode))
-        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+        _take_after(source, former)
     except OSError as error:
         raise _storage_error("replace", former, error) from error
     publish_file(source, name)
