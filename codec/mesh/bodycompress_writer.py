@@ -36,6 +36,7 @@ from codec.mesh.live_preset import LADDER, LivePreset
 from codec.mesh.msgpack_arrays import pack
 from codec.mesh.segment_compression import DEFAULT_LEVELS, segment_compression, wants_narrow
 from codec.mesh.segment_pool import Segment, SegmentPool
+from codec.mesh.segment_writer import SegmentWriter
 from codec.mesh.vertex_order import vertex_order as parse_vertex_order
 
 # A segment is closed early at this size, which bounds memory where frames come faster than real time.
@@ -46,7 +47,7 @@ _SAMPLE_BYTES = 256 << 10
 THREADS_MAX = 8
 
 
-class BodycompressWriter:
+class BodycompressWriter(SegmentWriter):
     """One mesh file being written.
 
     `quantization_mm`: coordinates come back within half of it. `compression`: "xz", or "zstd" (with the
@@ -99,20 +100,14 @@ class BodycompressWriter:
             self._order = parse_vertex_order(vertex_order)
         except FormatError as error:
             raise CodecError(str(error)) from error
-        self.path = Path(path)
-        self.frames_total = 0
-        self.frames_written = 0
+        super().__init__(Path(path), segment_s=segment_s)
         self.rejected_people = 0
         self._quantization_mm = float(quantization_mm)
-        self._segment_s = segment_s
         self._fps = usable_fps(fps)
         self._seek: list[SeekPoint] = []
         self._seek_stride = 1
         self._segments_written = 0
         self._create(metadata)
-        self._open = Segment()
-        self._closed = False
-        self._failure_told = False
         self._pool = SegmentPool(
             threads=1 if self._compression.in_order else threads,
             name=f"mesh {self.path.name}",
@@ -141,11 +136,6 @@ class BodycompressWriter:
     def size_bytes(self) -> int:
         """The size of the file so far."""
         return self._file.size
-
-    @property
-    def is_behind(self) -> bool:
-        """True while append() may have to wait for the compressing threads."""
-        return self._pool.is_full
 
     @property
     def preset(self) -> int:
@@ -198,60 +188,26 @@ class BodycompressWriter:
             # Wakes a thread, which closes the segment when its time has come and no frame follows.
             self._pool.changed.notify_all()
 
-    def flush(self) -> None:
-        """Close the open segment and wait until everything appended is on the disk."""
-        with self._pool.changed:
-            self._refuse_if_ended()
-            self._seal()
-            self._pool.drain()
-            self._tell_failure()
-
     def close(self) -> None:
         """Write what is left and close the file. Safe to call twice.
 
         Raises what the disk refused, unless append() or flush() has told it already.
         """
-        with self._pool.changed:
-            if self._closed:
-                return
-            self._closed = True
-            self._seal()
-            self._pool.drain()
-        self._pool.close()
+        if not self._end():
+            return
         try:
             if self._pool.failure is None:
                 self._file.append(self._compression.end())
                 self._write_header(self.frames_written, closed=True)
         finally:
             self._file.close()
-        if not self._failure_told:
-            self._tell_failure()
+        self._tell_failure_once()
 
     def __enter__(self) -> BodycompressWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _refuse_if_ended(self) -> None:
-        if self._closed:
-            raise CodecError(f"{self.path} is closed and takes no more frames")
-        self._tell_failure()
-
-    def _tell_failure(self) -> None:
-        if self._pool.failure is not None:
-            self._failure_told = True
-            raise self._pool.failure
-
-    def _due_in_s(self) -> float | None:
-        if not self._open.frames:
-            return None
-        return self._open.opened_s + self._segment_s - time.monotonic()
-
-    def _seal(self) -> None:
-        if self._open.frames:
-            segment, self._open = self._open, Segment()
-            self._pool.put(segment)
 
     # ---- in the threads of the pool ----------------------------------------------------------------
 

@@ -39,6 +39,7 @@ from codec.mesh._segment import (
 from codec.mesh._training import Training
 from codec.mesh.msgpack_arrays import MAX_ENTRIES, MAX_OBJECT_BYTES, pack
 from codec.mesh.segment_pool import Segment, SegmentPool
+from codec.mesh.segment_writer import SegmentWriter
 from codec.records.layout import MESH_HEAD, MESH_MODEL, MESHES, pack_record
 from codec.records.writer import RecordWriter
 
@@ -52,7 +53,7 @@ _REFIT_AFTER_S = (60.0, 300.0, 1800.0)
 """After so long since the first model another one is fitted, to more of what there is to be seen."""
 
 
-class NativeMeshWriter:
+class NativeMeshWriter(SegmentWriter):
     """One native mesh file being written.
 
     `quantization_mm`: coordinates come back within half of it, on the grid that bodycompress files have,
@@ -91,12 +92,10 @@ class NativeMeshWriter:
             raise CodecError(f"fps must be a positive number, got {fps}")
         said = {"metadata": metadata, "quantization_mm": float(quantization_mm), "fps": fps, **(head or {})}
         packed = zlib.compress(pack(said, what="the metadata"))
-        self.path = Path(path)
-        self.frames_total = 0
-        self.frames_written = 0
+        super().__init__(Path(path), segment_s=segment_s)
         self.unknown_points = 0
         self._steps_per_mm = 1.0 / quantization_mm
-        self._segment_s, self._segment_frames = segment_s, segment_frames or _frames_of(segment_s, fps)
+        self._segment_frames = segment_frames or _frames_of(segment_s, fps)
         self._fits = way == "affine" or (way == "auto" and _mesh_native.kernels is not None)
         self._writer = RecordWriter(path, info={"content": "meshes"})
         try:
@@ -110,9 +109,7 @@ class NativeMeshWriter:
             if models is None
             else models(self._writer)
         )
-        self._open = Segment()
         self._open_meshes = self._open_entries = 0
-        self._closed = self._failure_told = False
         self._pool = SegmentPool(
             threads=1,  # a model is written before the segments that name it
             name=f"mesh {self.path.name}",
@@ -126,11 +123,6 @@ class NativeMeshWriter:
     def size_bytes(self) -> int:
         """The size of the file so far."""
         return self._writer.size
-
-    @property
-    def is_behind(self) -> bool:
-        """True while append() may have to wait for the compressing thread."""
-        return self._pool.is_full
 
     @property
     def way(self) -> str:
@@ -190,33 +182,19 @@ class NativeMeshWriter:
             or self._open_entries + frame.entry_count > MAX_ENTRIES
         )
 
-    def flush(self) -> None:
-        """Close the open segment and wait until everything appended is on the disk."""
-        with self._pool.changed:
-            self._refuse_if_ended()
-            self._seal()
-            self._pool.drain()
-            self._tell_failure()
-
     def close(self, *, sealed: bool = True) -> None:
         """Write what is left, and the index, and close the file. Safe to call twice.
 
         Without being `sealed` it stays a file whose writer did not get to its end, for the copy of one.
         Raises what the disk refused, unless append() or flush() has told it already.
         """
-        with self._pool.changed:
-            if self._closed:
-                return
-            self._closed = True
-            self._seal()
-            self._pool.drain()
-        self._pool.close()
+        if not self._end():
+            return
         if self._pool.failure is None and sealed:
             self._writer.seal()
         else:
             self._writer.close()
-        if not self._failure_told:
-            self._tell_failure()
+        self._tell_failure_once()
 
     def __enter__(self) -> NativeMeshWriter:
         return self
@@ -224,26 +202,9 @@ class NativeMeshWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _refuse_if_ended(self) -> None:
-        if self._closed:
-            raise CodecError(f"{self.path} is closed and takes no more frames")
-        self._tell_failure()
-
-    def _tell_failure(self) -> None:
-        if self._pool.failure is not None:
-            self._failure_told = True
-            raise self._pool.failure
-
-    def _due_in_s(self) -> float | None:
-        if not self._open.frames:
-            return None
-        return self._open.opened_s + self._segment_s - time.monotonic()
-
     def _seal(self) -> None:
-        if self._open.frames:
-            segment, self._open = self._open, Segment()
-            self._open_meshes = self._open_entries = 0
-            self._pool.put(segment)
+        self._open_meshes = self._open_entries = 0
+        super()._seal()
 
     # ---- in the thread of the pool -----------------------------------------------------------------
 
