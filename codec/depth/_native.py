@@ -7,10 +7,7 @@ buffers and answer for the sizes; one instance belongs to one thread.
 
 from __future__ import annotations
 
-import importlib
-import os
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +15,7 @@ import numpy.typing as npt
 from codec.depth._context_model import ContextMap
 from codec.depth._images import Image
 from codec.errors import CodecError
+from codec.kernel_modules import address_of, load_kernels
 
 U8 = npt.NDArray[np.uint8]
 
@@ -25,21 +23,7 @@ _ALIGNMENT = 64
 _DAMAGED = -1
 
 
-def _load() -> ModuleType | None:
-    if os.environ.get("NIGHTRIG_NO_KERNELS", "") not in ("", "0"):
-        return None
-    try:
-        return importlib.import_module("codec.depth._kernels")
-    except ImportError:
-        return None
-
-
-kernels = _load()
-
-
-def _address(array: npt.NDArray[Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+kernels = load_kernels("codec.depth._kernels")
 
 
 class Workspace:
@@ -51,7 +35,7 @@ class Workspace:
     def address(self, size: int) -> int:
         if self._memory.size < size + _ALIGNMENT:
             self._memory = np.empty(size + _ALIGNMENT, np.uint8)
-        start = _address(self._memory)
+        start = address_of(self._memory)
         return start + -start % _ALIGNMENT
 
 
@@ -67,10 +51,10 @@ class NativeRans:
     def _map_address(self, context_map: ContextMap) -> int:
         content = context_map.content
         if id(context_map) not in self._checked:
-            if self._kernels.rans_check_map(_address(content), content.size):
+            if self._kernels.rans_check_map(address_of(content), content.size):
                 raise CodecError(f"context map {context_map.id} is damaged")
             self._checked[id(context_map)] = context_map
-        return _address(content)
+        return address_of(content)
 
     def encode(self, image: Image, context_map: ContextMap) -> bytes | None:
         """The body of a payload, or None where the image must be stored in another way."""
@@ -83,11 +67,11 @@ class NativeRans:
         if not workspace_bytes:
             return None
         size = self._kernels.rans_encode(
-            _address(image),
+            address_of(image),
             height,
             width,
             self._map_address(context_map),
-            _address(self._out),
+            address_of(self._out),
             room,
             self._workspace.address(workspace_bytes),
         )
@@ -103,12 +87,12 @@ class NativeRans:
                 f"lattice-rans payload claims {height} x {width} pixels: too large for this machine"
             )
         failed = self._kernels.rans_decode(
-            _address(data),
+            address_of(data),
             data.size,
             height,
             width,
             self._map_address(context_map),
-            _address(target),
+            address_of(target),
             self._workspace.address(workspace_bytes),
         )
         if failed:
@@ -131,10 +115,10 @@ class NativeMax:
         if self._out.size < room:
             self._out = np.empty(room, np.uint8)
         size = self._kernels.max_encode(
-            _address(image),
+            address_of(image),
             height,
             width,
-            _address(self._out),
+            address_of(self._out),
             room,
             self._workspace.address(self._kernels.max_workspace_bytes(width)),
         )
@@ -145,11 +129,11 @@ class NativeMax:
         height, width = target.shape
         data = np.frombuffer(body, np.uint8)
         failed = self._kernels.max_decode(
-            _address(data),
+            address_of(data),
             data.size,
             height,
             width,
-            _address(target),
+            address_of(target),
             self._workspace.address(self._kernels.max_workspace_bytes(width)),
         )
         if failed:

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codec.errors import FormatError
+from codec.kernel_modules import address_of, load_kernels
 from codec.mesh._affine_model import INTER, INTRA, AffineModel
 from codec.mesh._affine_twin import Coded, Segment, TwinAffine
 
@@ -22,16 +21,7 @@ _ALIGNMENT = 64
 _LANES_BYTES = 4 * 128
 
 
-def _load() -> ModuleType | None:
-    if os.environ.get("NIGHTRIG_NO_KERNELS", "") not in ("", "0"):
-        return None
-    try:
-        return importlib.import_module("codec.mesh._kernels")
-    except ImportError:
-        return None
-
-
-kernels = _load()
+kernels = load_kernels("codec.mesh._kernels")
 
 
 def affine() -> NativeAffine | TwinAffine:
@@ -43,13 +33,8 @@ def aligned_points(meshes: int, points: int) -> npt.NDArray[np.uint32]:
     """(meshes, points, 4) uint32, uncleared, where vectors of the kernels may lie."""
     size = 16 * meshes * points
     memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -_address(memory) % _ALIGNMENT
+    start = -address_of(memory) % _ALIGNMENT
     return memory[start : start + size].view(np.uint32).reshape(meshes, points, 4)
-
-
-def _address(array: npt.NDArray[Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 def _parts(model: AffineModel) -> tuple[int, ...]:
@@ -61,11 +46,11 @@ def _parts(model: AffineModel) -> tuple[int, ...]:
         model.now[INTRA],
         model.now[INTER],
         *model.before,
-        _address(model.level_ends),
-        _address(model.neighbours),
-        *map(_address, model.weights),
-        *map(_address, model.classes),
-        _address(model.sums),
+        address_of(model.level_ends),
+        address_of(model.neighbours),
+        *map(address_of, model.weights),
+        *map(address_of, model.classes),
+        address_of(model.sums),
     )
 
 
@@ -92,7 +77,7 @@ class NativeAffine:
     ) -> Coded:
         shape = (segment.meshes, model.points, 4)
         points, own = _in_order(points, np.uint32, shape), points
-        if _address(points) % 16:
+        if address_of(points) % 16:
             points = aligned_points(*shape[:2])
             points[:] = own
         coded = Coded(np.empty(shape, np.uint32), np.empty(shape, np.uint16))
@@ -101,10 +86,10 @@ class NativeAffine:
             segment.meshes,
             segment.channels,
             self._refs(segment),
-            _address(points),
-            _address(_in_order(known, np.uint8, shape[:2])),
-            _address(coded.codes),
-            _address(coded.contexts),
+            address_of(points),
+            address_of(_in_order(known, np.uint8, shape[:2])),
+            address_of(coded.codes),
+            address_of(coded.contexts),
         )
         if points is not own:
             own[:] = points
@@ -119,10 +104,10 @@ class NativeAffine:
             model.points,
             meshes,
             channels,
-            _address(coded.codes),
-            _address(coded.contexts),
-            _address(_in_order(costs, np.uint16, (256, 64))),
-            _address(shifts),
+            address_of(coded.codes),
+            address_of(coded.contexts),
+            address_of(_in_order(costs, np.uint16, (256, 64))),
+            address_of(shifts),
         )
         return shifts
 
@@ -134,10 +119,10 @@ class NativeAffine:
             segment.meshes,
             segment.channels,
             self._refs(segment),
-            _address(_in_order(segment.shifts, np.int8, (segment.meshes, 2))),
-            _address(coded.codes),
-            _address(coded.contexts),
-            _address(out),
+            address_of(_in_order(segment.shifts, np.int8, (segment.meshes, 2))),
+            address_of(coded.codes),
+            address_of(coded.contexts),
+            address_of(out),
             out.size,
         )
         assert size > 0, "there is always room"
@@ -151,10 +136,10 @@ class NativeAffine:
             segment.meshes,
             segment.channels,
             self._refs(segment),
-            _address(_in_order(segment.shifts, np.int8, (segment.meshes, 2))),
-            _address(content),
+            address_of(_in_order(segment.shifts, np.int8, (segment.meshes, 2))),
+            address_of(content),
             content.size,
-            _address(points),
+            address_of(points),
         )
         if failed:
             raise FormatError("a mesh segment does not decode: damaged")
@@ -167,4 +152,4 @@ class NativeAffine:
         is_intra = refs < 0
         if (refs >= before).any() or (refs < -1).any() or (is_intra[:, 0] != is_intra[:, 1]).any():
             raise FormatError("a mesh segment predicts from meshes that come later: damaged")
-        return _address(refs)
+        return address_of(refs)
