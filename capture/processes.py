@@ -23,6 +23,9 @@ from capture.spawn import Child
 from capture.specs import CameraSpec
 from capture.wire import camera_info_from_dict
 
+CAMERA_ENTRY = "capture.camera:run"
+"""What a camera process runs; campaigns put test cameras in its place."""
+
 _HANG_S = 5.0  # a heart that stands still this long while frames should come
 _OPEN_HANG_S = 120.0  # opening may render a loop, reset a device or import a large SDK
 _WORKER_HANG_S = 60.0  # a worker may be at one large model or one slow disk for a while
@@ -119,7 +122,7 @@ class CameraProcess:
         self._spawned_s, self._killed, self._pulse = time.monotonic(), False, Pulse()
         fds = (self.counters.fd, *self.ring.spec.fds)
         try:
-            self.child = Child(self.spec.name, "capture.camera:run", job, fds)
+            self.child = Child(self.spec.name, CAMERA_ENTRY, job, fds)
         except OSError as error:  # no memory, no process, no descriptor left: later there may be
             self._plan_restart(f"its process cannot be started ({error.strerror})")
 

@@ -1,0 +1,37 @@
+"""Switches by which a campaign makes a test camera misbehave while it runs: a few bytes of a shared file.
+
+The campaign writes, the camera process looks before each step. A file, since a camera that is killed and
+started again has to find the switches as they were left.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+NAMES = ("absent", "hang_open", "hang_read", "hang_close", "silent", "stale", "skip")
+"""absent: the device is gone (reads and opens fail). hang_*: that call never returns. silent: reads time
+out. stale: the same frame again and again. skip: how many frame numbers the next read leaves out; the
+camera sets it back to 0."""
+
+
+class Faults:
+    """The switches of one camera; 0 is off."""
+
+    def __init__(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.ftruncate(fd, len(NAMES))
+            self._bytes = mmap.mmap(fd, len(NAMES))
+        finally:
+            os.close(fd)
+
+    def __getitem__(self, name: str) -> int:
+        return self._bytes[NAMES.index(name)]
+
+    def __setitem__(self, name: str, value: int) -> None:
+        self._bytes[NAMES.index(name)] = value
+
+    def close(self) -> None:
+        self._bytes.close()

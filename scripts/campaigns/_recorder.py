@@ -1,0 +1,21 @@
+#!/usr/bin/env python3
+"""`nightrig record` with test cameras (_test_camera) in place of simulated ones; takes the verb's arguments.
+
+Everything else is the real thing: the supervisor, its processes, rings, files. What the cameras sent is
+logged in the folder that NIGHTRIG_CAMPAIGN_FOLDER names.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # modules are named from the root of the checkout
+
+from capture import processes
+from capture.cli import main
+
+if __name__ == "__main__":
+    processes.CAMERA_ENTRY = "scripts.campaigns._test_camera:run"
+    sys.exit(main(["record", *sys.argv[1:]]))

@@ -1,0 +1,136 @@
+"""A recording with test cameras, started and stopped by a campaign."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from scripts.campaigns._account import Account, session_account
+from scripts.campaigns._ledger import ROOT
+
+FOLDER_VARIABLE = "NIGHTRIG_CAMPAIGN_FOLDER"
+_START_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RigPlan:
+    """A rig of test cameras cam0, cam1, ...; `head` are further lines of the top, `record` of [record]."""
+
+    cameras: int = 4
+    width: int = 320
+    height: int = 240
+    fps: int = 30
+    color: bool = False
+    queue_mb: int = 64
+    head: str = ""
+    record: str = "reserve_mb = 1"
+    camera: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        return [f"cam{index}" for index in range(self.cameras)]
+
+    def text(self) -> str:
+        """The rig file."""
+        lines = ['name = "campaign"', f"queue_mb = {self.queue_mb}", "preview = false", self.head]
+        lines += ["[record]", self.record]
+        for index, name in enumerate(self.names):
+            size = f"{{ width = {self.width}, height = {self.height}, fps = {self.fps} }}"
+            lines += ["[[cameras]]", f'name = "{name}"', 'source = "simulated"', f"seed = {index}"]
+            lines += ["through_realsense = false", f"depth = {size}", self.camera]
+            if self.color:
+                lines.append(f"color = {{ width = 160, height = 120, fps = {self.fps} }}")
+        return "\n".join(lines) + "\n"
+
+
+class TriedRecording:
+    """`nightrig record` in a process group of its own; `with` ends it whatever happens.
+
+    logs: the folder with what the cameras sent and their switches. root: where its session goes.
+    """
+
+    def __init__(self, plan: RigPlan, logs: Path, root: Path, *arguments: str) -> None:
+        self.plan, self.logs, self.root = plan, logs, root
+        logs.mkdir(parents=True, exist_ok=True)
+        rig = logs / "rig.toml"
+        rig.write_text(plan.text())
+        recorder = Path(__file__).with_name("_recorder.py")
+        self.err = (logs / "recorder.err").open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, str(recorder), str(rig), "--root", str(root), "--json", *arguments],
+            cwd=ROOT,
+            env={**os.environ, FOLDER_VARIABLE: str(logs)},
+            stdout=subprocess.DEVNULL,
+            stderr=self.err,
+            start_new_session=True,
+        )
+
+    def wait_until_started(self) -> None:
+        """Until the supervisor has said go."""
+        self.wait_for(lambda: self._has_event("started"), _START_S)
+
+    def _has_event(self, kind: str) -> bool:
+        return any(f'"{kind}"' in path.read_text() for path in self.root.glob("*/events.jsonl"))
+
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        """Poll. Raises RuntimeError when the recording ends, or TimeoutError."""
+        deadline_s = time.monotonic() + timeout_s
+        while not condition():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the recording ended early: {self.said()}")
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"waited {timeout_s:g} s in vain: {self.said()}")
+            time.sleep(0.01)
+
+    def said(self) -> str:
+        """What the recorder has said so far."""
+        return (self.logs / "recorder.err").read_text(errors="replace")
+
+    @property
+    def session(self) -> Path:
+        """The session folder (the newest one below root)."""
+        return max(path.parent for path in self.root.glob("*/session.json"))
+
+    def children(self) -> dict[str, int]:
+        """pid by process name ("writer", "cam0", ...); one that is just being started has none."""
+        found: dict[str, int] = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(path.read_text().rpartition(")")[2].split()[1])
+                words = (path.parent / "cmdline").read_text().split("\0")
+            except (OSError, ValueError):
+                continue
+            if parent == self.process.pid and len(words) > 3:
+                found[words[3]] = int(path.parent.name)
+        return found
+
+    def kill_group(self) -> None:
+        """SIGKILL to every process of the recording."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+
+    def stop(self, timeout_s: float = 120.0) -> int:
+        """What Ctrl-C does; its exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(timeout_s)
+
+    def account(self) -> Account:
+        """What the cameras sent against what lies in the session."""
+        return session_account(self.session, self.logs, self.plan.names)
+
+    def __enter__(self) -> TriedRecording:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.kill_group()
+            self.process.wait()
+        self.err.close()
