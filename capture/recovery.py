@@ -20,7 +20,7 @@ from capture._new_folder import make_new_folder
 from capture._segment_survey import numbered_name
 from capture._verify_ledger import COUNTED_REASONS
 from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
-from capture.recording import ESTIMATOR, begins_with_record, is_mesh, session_trouble
+from capture.recording import ESTIMATOR, begins_with_record, session_trouble
 from codec import durable
 from codec.durable import AppendFile
 from codec.errors import CodecError, FormatError, NotOurFileError, StorageError
@@ -232,10 +232,9 @@ def _rewrite(reader: MeshReader, target: Path) -> int:
             entries = {str(key): value for key, value in frame.items()}
             if "rejected_people" in entries:  # the writer has that name for itself
                 entries["rejected_people_recorded"] = entries.pop("rejected_people")
-            if is_mesh(entries):
-                with contextlib.suppress(CodecError):
-                    writer.append(**entries)
-                    count += 1
+            with contextlib.suppress(CodecError):  # damage can leave a frame that nobody could have written
+                writer.append(**entries)
+                count += 1
     return count
 
 

@@ -148,3 +148,53 @@ def test_convert_refuses_in_one_line(
     assert main(["convert", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["a.nrm"]
+
+
+@pytest.mark.parametrize("kind", ["joints", "one person"])
+def test_recovery_keeps_frames_of_joints_alone_and_of_one_person(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.xz"
+    points = np.random.default_rng(2).normal(0, 300, (50, 3))
+    with MeshWriter(path, preset=0) as writer:
+        for n in range(40):
+            writer.append(**({"joints": points[None] + n} if kind == "joints" else {"vertices": points + n}))
+            if n % 10 == 9:
+                writer.flush()
+    with MeshReader(path) as reader:
+        before = list(reader)
+    damaged(path)
+    assert main(["recover", str(path), "--out", str(tmp_path / "copy")]) == 3
+    with MeshReader(tmp_path / "copy" / "a.xz") as reader:
+        after = list(reader)
+    assert len(after) == 30
+    for frame in after:
+        (name,) = frame
+        assert any(np.array_equal(frame[name], each[name]) for each in before)
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_export_of_a_single_file_counts_seconds_from_its_first_mesh(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / f"a.{suffix}", count=60)
+    told = ["export", str(path), "--format", "obj", "--out", str(tmp_path / "some")]
+    assert main([*told, "--from", "1", "--to", "1.1"]) == 0
+    rows = (tmp_path / "some" / "times.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[1] for row in rows] == ["31", "32", "33"]  # 30 is a hair early
+    told[-1] = str(tmp_path / "none")
+    assert main([*told, "--from", "100"]) == 2
+    assert "is 2.0 s long" in capsys.readouterr().err
+
+
+def test_export_says_why_a_file_has_no_meshes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.xz").write_bytes(b"something else")
+    assert main(["export", str(tmp_path / "a.xz"), "--format", "obj", "--out", str(tmp_path / "out")]) == 2
+    assert "no mesh can be read: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_one_person_without_an_axis_is_exported(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    with MeshWriter(path, codec=KINDS[suffix]) as writer:
+        writer.append(np.arange(30.0).reshape(10, 3))
+    assert main(["export", str(path), "--format", "obj", "--out", str(tmp_path / "out")]) == 0
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["mesh_000000.obj", "times.csv"]
