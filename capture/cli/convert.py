@@ -38,6 +38,7 @@ exit codes: 0 done; 3 done, but not all of IN is in OUT, and what is not; 1 fail
 
 _KINDS = {".nrm": "native", ".xz": "bodycompress", ".zst": "bodycompress", ".zstd": "bodycompress"}
 _PRESETS = {"xz": 5, "zstd": 3}
+_PRESETS_KNOWN = {"xz": (0, 9), "zstd": (1, 22)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +99,9 @@ def _target(args: argparse.Namespace) -> Target:
     compression = "zstd" if args.out.suffix in (".zst", ".zstd") else "xz"
     order = None if args.vertex_order == "none" else args.vertex_order or "auto"
     preset = _PRESETS[compression] if args.preset is None else args.preset
+    least, most = _PRESETS_KNOWN[compression]
+    if not least <= preset <= most:
+        raise ConfigError(f"--preset {preset}: of {compression} it must be {least} to {most}")
     return Target("bodycompress", compression=compression, preset=preset, vertex_order=order)
 
 

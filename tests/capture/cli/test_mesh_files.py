@@ -198,3 +198,22 @@ def test_one_person_without_an_axis_is_exported(tmp_path: Path, suffix: str) -> 
         writer.append(np.arange(30.0).reshape(10, 3))
     assert main(["export", str(path), "--format", "obj", "--out", str(tmp_path / "out")]) == 0
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["mesh_000000.obj", "times.csv"]
+
+
+def test_recompress_of_a_single_file_says_at_once_that_the_new_name_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = write(tmp_path / "a.xz"), write(tmp_path / "a.nrm")
+    before = path.read_bytes(), other.read_bytes()
+    assert main(["recompress", str(path), "--meshes", "small"]) == 3
+    assert "there is such a file: move one of the two away" in capsys.readouterr().out
+    assert (path.read_bytes(), other.read_bytes()) == before
+
+
+@pytest.mark.parametrize(("out", "preset"), [("b.xz", 12), ("b.zst", 0)])
+def test_convert_refuses_a_preset_there_is_not(
+    tmp_path: Path, out: str, preset: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.nrm")
+    assert main(["convert", str(path), str(tmp_path / out), "--preset", str(preset)]) == 2
+    assert f"--preset {preset}: of " in capsys.readouterr().err
