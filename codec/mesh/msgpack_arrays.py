@@ -158,7 +158,8 @@ class ObjectStream:
             except msgpack.OutOfData:
                 return
             except (msgpack.UnpackException, ValueError, TypeError, OverflowError, MemoryError) as error:
-                raise FormatError(f"not msgpack that can be read: {error or type(error).__name__}") from error
+                why = "nested too deeply" if isinstance(error, msgpack.StackError) else str(error)
+                raise FormatError(f"not msgpack that can be read: {why or type(error).__name__}") from error
             self._entries = 0
             self._done_bytes = self._unpacker.tell()
             yield value

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -217,3 +219,21 @@ def test_convert_refuses_a_preset_there_is_not(
     path = write(tmp_path / "a.nrm")
     assert main(["convert", str(path), str(tmp_path / out), "--preset", str(preset)]) == 2
     assert f"--preset {preset}: of " in capsys.readouterr().err
+
+
+def test_what_lies_before_a_frame_that_is_refused_is_recovered_and_the_frame_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def array(kind: bytes, dtype: str, data: bytes) -> dict[bytes, object]:
+        return {b"nd": True, b"type": dtype, b"kind": kind, b"shape": [1, 2, 3], b"data": data}
+
+    frames = [{"qd_vertices": [array(b"", "<i4", bytes(24)), 2.0]}] * 3
+    frames.append({"note": array(b"O", "|O", b"a pickle")})  # type: ignore[dict-item]
+    path = tmp_path / "a.xz"
+    path.write_bytes(lzma.compress(b"".join(msgpack.packb(each) for each in ({}, *frames))))
+    assert main(["recover", str(path), "--out", str(tmp_path / "copy")]) == 3
+    told = capsys.readouterr().out
+    assert "3 meshes saved" in told
+    assert "frame 3: an array of Python objects" in told
+    with MeshReader(tmp_path / "copy" / "a.xz") as reader:
+        assert len(list(reader)) == 3
