@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -28,6 +29,8 @@ MAX_DEPTH = 64
 
 # Bytes given to the unpacker at a time: they come on top of the object it is busy with.
 FEED_BYTES = 1 << 20
+
+_KEYS_TOLD = 6  # of those that lead to an array, in a message
 
 _ARRAY_KINDS = "biufcSUMm"
 _ARRAY_TYPE = re.compile(r"[<>|=](?:[biufc]\d{1,2}|[SU]\d{1,9}|[Mm]8(?:\[\w+\])?)")
@@ -122,6 +125,7 @@ class ObjectStream:
         self._entries = 0
         self._fed_bytes = 0
         self._done_bytes = 0
+        self._has_refused = False  # an array; which one is known when the whole object is there
         self._unpacker = msgpack.Unpacker(
             None,
             raw=False,
@@ -162,6 +166,9 @@ class ObjectStream:
                 raise FormatError(f"not msgpack that can be read: {why or type(error).__name__}") from error
             self._entries = 0
             self._done_bytes = self._unpacker.tell()
+            if self._has_refused:
+                self._has_refused = False
+                raise FormatError(_refusal(value))
             yield value
 
     def _on_list(self, value: list[object]) -> list[object]:
@@ -171,7 +178,11 @@ class ObjectStream:
     def _on_map(self, value: dict[Any, Any]) -> object:
         self._count(len(value))
         if b"nd" in value:
-            return _read_array(value)
+            try:
+                return _read_array(value)
+            except FormatError as error:
+                self._has_refused = True
+                return _Refused(str(error))
         if b"complex" in value:
             try:
                 return complex(value[b"data"])
@@ -183,6 +194,37 @@ class ObjectStream:
         self._entries += entries
         if self._entries > MAX_ENTRIES:
             raise FormatError(f"an object has more than {MAX_ENTRIES} list and map entries")
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """In place of an array that is not read."""
+
+    why: str
+
+
+def _refusal(value: object) -> str:
+    """Where the first array lies that was not read, and why. No recursion: nesting is somebody else's."""
+    left: list[tuple[tuple[Any, ...], object]] = [((), value)]  # the way there as linked (before, key)
+    while left:
+        way, item = left.pop()
+        if isinstance(item, _Refused):
+            where = _spelled(way)
+            return f"{where}: {item.why}" if where else item.why
+        if isinstance(item, dict):
+            left += [((way, key), child) for key, child in item.items()]
+        elif isinstance(item, list):
+            left += [((way, index), child) for index, child in enumerate(item)]
+    raise AssertionError("nothing was refused")
+
+
+def _spelled(way: tuple[Any, ...]) -> str:
+    """The last few keys of a way, as Python writes them."""
+    keys: list[object] = []
+    while way and len(keys) < _KEYS_TOLD:
+        way, key = way
+        keys.append(key[:40] if isinstance(key, str) else key)
+    return ("..." if way else "") + "".join(f"[{key!r}]" for key in reversed(keys))
 
 
 def _read_array(value: dict[Any, Any]) -> object:
