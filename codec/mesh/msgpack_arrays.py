@@ -125,7 +125,7 @@ class ObjectStream:
         self._entries = 0
         self._fed_bytes = 0
         self._done_bytes = 0
-        self._has_refused = False  # an array; which one is known when the whole object is there
+        self._refused = ""  # why an array is not read; which one is known when the whole object is there
         self._unpacker = msgpack.Unpacker(
             None,
             raw=False,
@@ -166,9 +166,9 @@ class ObjectStream:
                 raise FormatError(f"not msgpack that can be read: {why or type(error).__name__}") from error
             self._entries = 0
             self._done_bytes = self._unpacker.tell()
-            if self._has_refused:
-                self._has_refused = False
-                raise FormatError(_refusal(value))
+            if self._refused:
+                why, self._refused = self._refused, ""
+                raise FormatError(_refusal(value) or why)
             yield value
 
     def _on_list(self, value: list[object]) -> list[object]:
@@ -181,8 +181,8 @@ class ObjectStream:
             try:
                 return _read_array(value)
             except FormatError as error:
-                self._has_refused = True
-                return _Refused(str(error))
+                self._refused = str(error)
+                return _Refused(self._refused)
         if b"complex" in value:
             try:
                 return complex(value[b"data"])
@@ -196,7 +196,7 @@ class ObjectStream:
             raise FormatError(f"an object has more than {MAX_ENTRIES} list and map entries")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Refused:
     """In place of an array that is not read."""
 
@@ -204,7 +204,8 @@ class _Refused:
 
 
 def _refusal(value: object) -> str:
-    """Where the first array lies that was not read, and why. No recursion: nesting is somebody else's."""
+    """Where an array lies that was not read, and why; "" where another value has taken its place since (a key
+    that comes twice). No recursion: nesting is somebody else's."""
     left: list[tuple[tuple[Any, ...], object]] = [((), value)]  # the way there as linked (before, key)
     while left:
         way, item = left.pop()
@@ -215,7 +216,7 @@ def _refusal(value: object) -> str:
             left += [((way, key), child) for key, child in item.items()]
         elif isinstance(item, list):
             left += [((way, index), child) for index, child in enumerate(item)]
-    raise AssertionError("nothing was refused")
+    return ""
 
 
 def _spelled(way: tuple[Any, ...]) -> str:
