@@ -54,9 +54,9 @@ _MODEL_EVERY_S = 300.0
 _MODEL_EVERY_SEGMENTS = 150  # as many as that takes, where frames come faster than they were seen
 _REFIT_AFTER_S = (60.0, 300.0, 1800.0)
 """After so long since the first model another one is fitted, to more of what there is to be seen."""
-_MODEL_PAYS_FROM = 6
-"""A new model is written when it takes a sixth of what its meshes took since the last: after seventeen
-seconds of one person, four of four. A recording that ends just then is larger by that sixth at most."""
+_MODEL_PAYS_FROM = 3
+"""A new model is written when it takes a third of what its meshes took since the last: after ten seconds of
+one person, three of four. A recording that ends just then is larger by that third at most."""
 _HELD_KINDS = 4
 """Signatures whose models and training are kept: where uncertainties come and go, frames have two in turn.
 Each takes 20 MB once it has seen enough, which takes a dozen such frames on end."""

@@ -41,7 +41,7 @@ def kinds_in(path: Path) -> list[int]:
 
 
 def test_a_short_recording_is_not_larger_for_a_model_that_cannot_pay(tmp_path: Path) -> None:
-    frames = [{"vertices": v} for v in moving_bodies(360, points=400)]
+    frames = [{"vertices": v} for v in moving_bodies(360, points=100)]
     sizes = [write(tmp_path / way, frames, way=way).stat().st_size for way in ("fast", "affine")]
     assert sizes[1] <= sizes[0]
 
@@ -52,7 +52,7 @@ def test_a_model_takes_a_small_part_of_what_its_meshes_take(tmp_path: Path) -> N
         sizes = [
             write(tmp_path / f"{way}{count}", frames, way=way).stat().st_size for way in ("fast", "affine")
         ]
-        assert sizes[1] < 1.2 * sizes[0]
+        assert sizes[1] < 1.33 * sizes[0]
 
 
 @pytest.mark.parametrize("way", ["fast", "affine"])
