@@ -138,6 +138,10 @@ class MeshRecompression:
             return f"{plan.path} was never closed (its writer was killed), and would be; {_RECOVER}"
         if plan.path.is_symlink() and not plan.same_kind:
             return f"{plan.path} is a link, and its name would change: recompress {plan.path.resolve()}"
+        new = session.mesh_path_as(plan.path, self._target.codec)
+        is_double = any(double.with_suffix("") == plan.path.with_suffix("") for double in self._doubles)
+        if new != plan.path and new.exists() and not is_double:  # beside a file that was named alone
+            return f"{plan.path} would become {new}, and there is such a file: move one of the two away"
         return ""
 
     def _refuse_fresh(self, plan: MeshPlan) -> None:

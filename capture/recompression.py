@@ -190,6 +190,8 @@ class Recompression:
         """Do it. Raises DiskFullError or StorageError; what was done until then stays done."""
         report = RecompressionReport(self._path, self._codec.name)
         self._leftovers = keep_best_leftovers(self._targets(), self._codec)
+        for target in self._leftovers.keys() - {plan.path.resolve() for plan in self._pending()}:
+            durable.remove_file(self._leftovers.pop(target))  # killed between the new file and its tidying up
         try:
             if self._session is not None and self._pending():
                 withdraw_totals(self._session)

@@ -12,6 +12,7 @@ asking for a damaged frame raises DamagedError. Never writes; not shared between
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from bisect import bisect_right
@@ -19,6 +20,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -267,13 +269,27 @@ class Recording:
 
     @property
     def first_ns(self) -> int:
-        """When the first frame of all came, on the recording machine's monotonic clock."""
-        return min((s.first_ns for s in self.streams.values() if len(s)), default=0)
+        """When the first frame of all came, on the recording machine's monotonic clock; of meshes, where
+        there is nothing else."""
+        return self._span_ns[0]
 
     @property
     def last_ns(self) -> int:
         """When the last frame of all came."""
-        return max((s.last_ns for s in self.streams.values() if len(s)), default=0)
+        return self._span_ns[1]
+
+    @cached_property
+    def _span_ns(self) -> tuple[int, int]:
+        """0, 0 where nothing says when it was."""
+        filled = [stream for stream in self.streams.values() if len(stream)]
+        if filled:
+            return min(stream.first_ns for stream in filled), max(stream.last_ns for stream in filled)
+        times_ns: list[int] = []
+        for path in self.mesh_paths:
+            with contextlib.suppress(FormatError, StorageError, IndexError), MeshReader(path) as reader:
+                ends = (reader[0], reader[-1])
+                times_ns += [at for end in ends if (at := whole_number(end.get("monotonic_ns"))) is not None]
+        return min(times_ns, default=0), max(times_ns, default=0)
 
     @property
     def file_bytes(self) -> int:
@@ -304,14 +320,13 @@ class Recording:
         return None if moment is None else f"{moment.isoformat(timespec='milliseconds')}Z"
 
     def meshes(self) -> Iterator[dict[str, Any]]:
-        """Every mesh frame, in order and each once; vertices and joints in millimetres.
+        """Every mesh frame, in order and each once; vertices and joints in millimetres, where it has them.
 
         Files that cannot be read, wholly or in part, are listed in `damage`.
         """
         recent: deque[tuple[int | None, int | None]] = deque(maxlen=_MESH_REPEATS)
         for path in self.mesh_paths:
             before = frozenset(recent)
-            strange = 0
             try:
                 with MeshReader(path) as reader:
                     for frame in reader:
@@ -319,12 +334,10 @@ class Recording:
                             whole_number(frame.get("monotonic_ns")),
                             whole_number(frame.get("frame_number")),
                         )
-                        if not is_mesh(frame):
-                            strange += 1
-                        elif key[0] is None or key not in before:
+                        if key[0] is None or key not in before:
                             recent.append(key)
                             yield frame
-                    note = reader.damage or (f"{strange} frames are no meshes" if strange else "")
+                    note = reader.damage
             except (FormatError, StorageError) as error:
                 note = str(error)
             if note:
@@ -375,9 +388,16 @@ def session_trouble(folder: Path) -> str:
 
 
 def is_mesh(frame: dict[str, Any]) -> bool:
-    """Whether a frame of a mesh file holds points; next to damage it may hold anything."""
+    """Whether a frame of a mesh file holds vertices, of any number of people or of one without an axis of
+    people; other programs write frames of joints alone, and next to damage one may hold anything."""
     vertices = frame.get("vertices")
-    return isinstance(vertices, np.ndarray) and vertices.ndim == 3 and vertices.shape[2] == 3
+    return isinstance(vertices, np.ndarray) and vertices.ndim >= 2 and vertices.shape[-1] == 3
+
+
+def people_in(frame: dict[str, Any]) -> int:
+    """How many people a frame of a mesh file holds: by its vertices, or by its joints where it has none."""
+    array = frame.get("vertices", frame.get("joints"))
+    return math.prod(array.shape[:-2]) if isinstance(array, np.ndarray) and array.ndim >= 2 else 0
 
 
 def whole_number(value: object) -> int | None:

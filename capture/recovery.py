@@ -20,7 +20,7 @@ from capture._new_folder import make_new_folder
 from capture._segment_survey import numbered_name
 from capture._verify_ledger import COUNTED_REASONS
 from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
-from capture.recording import ESTIMATOR, begins_with_record, is_mesh, session_trouble
+from capture.recording import ESTIMATOR, begins_with_record, session_trouble
 from codec import durable
 from codec.durable import AppendFile
 from codec.errors import CodecError, FormatError, NotOurFileError, StorageError
@@ -204,8 +204,9 @@ def _recover_mesh(source: Path, target: Path, report: RecoveryReport) -> int:
     """Copy a mesh file that is whole, write what is left of one that is not; how many frames there are."""
     try:
         with MeshReader(source) as reader:
-            count = sum(1 for _ in reader)
-            note = reader.damage
+            refused: list[str] = []
+            count = sum(1 for _ in _readable(reader, refused))
+            note = "; ".join(filter(None, [reader.damage, *refused]))
             if not note and reader.closed:
                 _copy(source, target)
             elif count and reader.codec == "native":
@@ -223,19 +224,26 @@ def _recover_mesh(source: Path, target: Path, report: RecoveryReport) -> int:
     return count
 
 
+def _readable(reader: MeshReader, refused: list[str]) -> Iterator[dict[str, Any]]:
+    """Every frame up to one that is refused, if there is one: a pickle in it, or what no writer makes."""
+    try:
+        yield from reader
+    except FormatError as error:
+        refused.append(str(error))
+
+
 def _rewrite(reader: MeshReader, target: Path) -> int:
     """How many frames went into the new file; what damage left of a frame does not."""
     count = 0
     step_mm = min(reader.quantizations_mm, default=0.5)  # of all frames: they were read once already
     with MeshWriter(target, metadata=reader.metadata, quantization_mm=step_mm, fps=reader.fps) as writer:
-        for frame in reader:
+        for frame in _readable(reader, []):
             entries = {str(key): value for key, value in frame.items()}
             if "rejected_people" in entries:  # the writer has that name for itself
                 entries["rejected_people_recorded"] = entries.pop("rejected_people")
-            if is_mesh(entries):
-                with contextlib.suppress(CodecError):
-                    writer.append(**entries)
-                    count += 1
+            with contextlib.suppress(CodecError):  # damage can leave a frame that nobody could have written
+                writer.append(**entries)
+                count += 1
     return count
 
 

@@ -290,7 +290,9 @@ def _open_session(path: Path) -> SessionFiles:
             f"{path} is not a file or folder; name a session folder, a camera folder or a .nrig file"
         )
     if not path.is_dir():
-        raise ConfigError(f"{path} does not exist; name a session folder, a camera folder or a .nrig file")
+        raise ConfigError(
+            f"{path} does not exist; name a session folder, a camera folder, a .nrig or a mesh file"
+        )
     own = list_segments(path) or list_segments(path, prefix=PARAMETERS_PREFIX)
     meshes, doubles = list_meshes(path), list_mesh_doubles(path)
     if own or meshes:

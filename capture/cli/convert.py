@@ -25,16 +25,20 @@ examples:
   nightrig convert mesh.nrm mesh.xz --preset 9
   nightrig convert old.xz new.xz --vertex-order smpl       the same kind, packed anew
 
-OUT appears when it is whole: it is written beside its place under a name with a dot, read back from the disk
-and held against IN frame by frame, whole number by whole number. An existing file is never overwritten and IN
-never touched. Metadata, cameras and all other entries of the frames come along; what bodycompress files have
-no room for (people who are not known) is left out, listed in its frame, and counted at the end. Of a damaged
-file everything that is whole is converted.
+OUT appears when it is whole: it is written beside its place in a folder with a dot (.OUT.part), read back
+from the disk and held against IN frame by frame, whole number by whole number. An existing file is never
+overwritten and IN never touched. Ctrl-C or a kill leaves no OUT; the same command begins anew, and clears
+away the .OUT.part that a kill left.
+
+Metadata, cameras and all other entries of the frames come along; what bodycompress files have no room for
+(people who are not known) is left out, listed in its frame, and counted at the end. Of a damaged file
+everything that is whole is converted.
 exit codes: 0 done; 3 done, but not all of IN is in OUT, and what is not; 1 failed; 2 usage;
 130 interrupted."""
 
 _KINDS = {".nrm": "native", ".xz": "bodycompress", ".zst": "bodycompress", ".zstd": "bodycompress"}
 _PRESETS = {"xz": 5, "zstd": 3}
+_PRESETS_KNOWN = {"xz": (0, 9), "zstd": (1, 22)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +99,9 @@ def _target(args: argparse.Namespace) -> Target:
     compression = "zstd" if args.out.suffix in (".zst", ".zstd") else "xz"
     order = None if args.vertex_order == "none" else args.vertex_order or "auto"
     preset = _PRESETS[compression] if args.preset is None else args.preset
+    least, most = _PRESETS_KNOWN[compression]
+    if not least <= preset <= most:
+        raise ConfigError(f"--preset {preset}: of {compression} it must be {least} to {most}")
     return Target("bodycompress", compression=compression, preset=preset, vertex_order=order)
 
 

@@ -30,6 +30,10 @@ a partner keeps a number of its own. Depth is 16 bit as it was recorded, not res
 camera; camera_intrinsic.json is that of the depth stream (of the colour, where there is no depth), and
 streams.json has everything else, the depth scale included.
 mp4: at the nominal rate; missing frames are not filled in, so --every 30 makes a time-lapse.
+npz: <stream>-000.npz has data, number, epoch, device_time_s and monotonic_ns. meshes-000.npz has vertices and
+joints in millimetres (and uncertainties in metres) of all people one after the other, with the frame of each;
+of each frame its number, monotonic_ns, how many people, and the camera; NaN for what nobody knew. Meshes are
+of no camera: --camera leaves them out.
 obj, ply: mesh_000000.obj is the first person of the first mesh, mesh_000000_person1.obj the next person.
 frames: each file is a u32 length and an LZ4 frame of the raw little-endian z16, as proposed in issue 8117
 of librealsense; `cat Frame_*.depth` makes the proposal's single file. Each time a camera was opened begins
@@ -39,6 +43,7 @@ examples:
   nightrig export recordings/20250101T220000Z-demo --format png --out pictures
   nightrig export recordings/20250101T220000Z-demo --format mp4 --camera front --every 30 --out timelapse
   nightrig export recordings/20250101T220000Z-demo --format obj --from 60 --to 70 --out meshes
+  nightrig export mesh-000.xz --format npz --out arrays
 
 exit codes: 0 done; 3 done, but damaged frames had to be left out; 1 failed; 2 usage."""
 

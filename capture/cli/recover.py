@@ -15,6 +15,7 @@ HELP = "make a clean copy of a damaged recording"
 EPILOG = """examples:
   nightrig recover recordings/20250101T220000Z-demo --out recovered
   nightrig recover torn.nrig --out recovered
+  nightrig recover people/mesh-000.xz --out recovered
 
 Never touches the recording. The copy holds every whole record whose checksum is right, sealed, and accounts
 for what is missing: `nightrig verify` on it finds no damage, only the ledger. Of a session, session.json,
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
 def _text(report: RecoveryReport) -> str:
     records = report.records
     lines = list(report.notes)
-    lines.append(f"recovered  {_kinds(records.recovered)}, {size(records.recovered_bytes)}")
+    if records.recovered or not report.meshes:
+        lines.append(f"recovered  {_kinds(records.recovered)}, {size(records.recovered_bytes)}")
     if report.meshes:
         lines.append(f"recovered  {plural(report.meshes, 'mesh', 'meshes')}")
     if not records.lossless:

@@ -18,7 +18,7 @@ FORMATS = {
         "png",
         "depth/000000.png and color/000000.jpg with camera_intrinsic.json, as Open3D's recorder does",
     ),
-    "npz": ("npz", "NumPy arrays with numbers and times, in chunks of at most 128 MB"),
+    "npz": ("npz", "NumPy arrays of pictures and meshes with numbers and times, at most 128 MB each"),
     "mp4": ("mp4", "a video per stream, depth in a colour map"),
     "obj": ("meshes", "a Wavefront OBJ per mesh and person, in metres"),
     "ply": ("meshes", "a binary PLY per mesh and person, in metres"),

@@ -49,8 +49,11 @@ class ExportJob:
     files: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def streams(self, pixel_formats: Iterable[str]) -> dict[str, list[RecordedStream]]:
-        """Camera -> its streams of these formats that have frames. Raises ConfigError without any."""
+    def streams(
+        self, pixel_formats: Iterable[str], *, needed: bool = True
+    ) -> dict[str, list[RecordedStream]]:
+        """Camera -> its streams of these formats that have frames. Raises ConfigError without any that is
+        `needed`."""
         wanted, formats = self.selection.cameras, tuple(pixel_formats)
         self.check_cameras()
         found: dict[str, list[RecordedStream]] = {}
@@ -58,7 +61,7 @@ class ExportJob:
             camera = camera_of(stream)
             if stream.info.pixel_format in formats and len(stream) and (not wanted or camera in wanted):
                 found.setdefault(camera, []).append(stream)
-        if not found:
+        if needed and not found:
             raise ConfigError(f"{self.recording.path} has no frames that {self.format_name} could show")
         return found
 

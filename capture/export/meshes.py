@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from capture.body.procedural import procedural_body
 from capture.export._job import ExportJob, Workers
-from capture.recording import whole_number
+from capture.recording import is_mesh, whole_number
 from codec.errors import ConfigError
 from codec.mesh import write_obj, write_ply
 
@@ -29,9 +29,11 @@ def run(job: ExportJob) -> None:
     """Write every selected mesh. Raises ConfigError or StorageError."""
     job.check_cameras()
     count = job.recording.mesh_count()
+    if not count and job.recording.damage:
+        raise ConfigError(f"no mesh can be read: {job.recording.damage[0].what}")
     if not count:
         raise ConfigError(f"{job.recording.path} has no meshes; record with an estimator that makes them")
-    frames = _wanted(job)
+    frames = (found for found in wanted_meshes(job) if is_mesh(found[2]))
     first = list(islice(frames, 1))  # read before anything is created: there may be none
     done = job.start(count, selected=len(first))
     write = _WRITERS[job.format_name]
@@ -41,7 +43,7 @@ def run(job: ExportJob) -> None:
         for exported, (place, at_ns, frame) in enumerate(chain(first, frames)):
             done(place + 1 - passed)
             passed = place + 1
-            people = np.asarray(frame["vertices"])
+            people = frame["vertices"].reshape(-1, *frame["vertices"].shape[-2:])
             for person, vertices_mm in enumerate(people):
                 suffix = f"_person{person}" if person else ""
                 path = job.out / f"mesh_{exported:06d}{suffix}.{job.format_name}"
@@ -52,12 +54,15 @@ def run(job: ExportJob) -> None:
     job.write_table(job.out / "times.csv", ("file", "number", "monotonic_ns", "utc", "people"), rows)
 
 
-def _wanted(job: ExportJob) -> Iterator[tuple[int, int | None, dict[str, Any]]]:
-    """(place in the recording, time, frame) of every Nth mesh between --from and --to."""
+def wanted_meshes(job: ExportJob) -> Iterator[tuple[int, int | None, dict[str, Any]]]:
+    """(place in the recording, time, frame) of every Nth mesh frame between --from and --to."""
     inside = 0
+    is_timeless = False
     for place, frame in enumerate(job.recording.meshes()):
         at_ns = whole_number(frame.get("monotonic_ns"))
-        # A mesh file of another program knows no times.
+        if at_ns is None and not is_timeless and (job.selection.from_s, job.selection.to_s) != (None, None):
+            is_timeless = True  # a mesh file of another program
+            job.notes.append("meshes without times are all exported: --from and --to cannot tell them apart")
         if at_ns is None or len(job.inside(np.array([at_ns], np.int64))):
             if inside % job.selection.every == 0:
                 yield place, at_ns, frame

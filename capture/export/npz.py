@@ -4,19 +4,24 @@ data            (frames, height, width) uint16, uint8 or float32; colour (..., 3
 number, epoch   of each frame
 device_time_s   NaN where the device has no clock
 monotonic_ns    this host's monotonic clock
+
+Meshes lie beside them, see npz_meshes. They belong to no camera, so that --camera leaves them out.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from capture.export._job import ExportJob, counted, storage_error
+from capture.export._archive import write_archive
+from capture.export._job import ExportJob, counted
+from capture.export.meshes import wanted_meshes
+from capture.export.npz_meshes import write_meshes
 from capture.recording import RecordedFrame, RecordedStream
 
 _CHUNK_BYTES = 128 << 20
@@ -24,17 +29,21 @@ _FORMATS = ("z16", "jpeg", "bgr8", "y8", "f32")
 
 
 def run(job: ExportJob) -> None:
-    """Write every selected stream. Raises ConfigError or StorageError."""
-    cameras = job.streams(_FORMATS)
+    """Write every selected stream, and the meshes. Raises ConfigError or StorageError."""
+    meshes = 0 if job.selection.cameras else job.recording.mesh_count()
+    cameras = job.streams(_FORMATS, needed=not meshes)
     plan = [
         (stream, camera, job.chosen(stream.monotonic_ns()).tolist())
         for camera, streams in cameras.items()
         for stream in streams
     ]
     frames = sum(len(indices) for _, _, indices in plan)
-    done = job.start(frames, selected=frames)
+    wanted = wanted_meshes(job) if meshes else iter(())
+    first = list(islice(wanted, 1))  # read before anything is created: there may be none
+    done = job.start(frames + meshes, selected=frames + len(first))
     for stream, camera, indices in plan:
         job.files += _write_stream(stream, job.folder(camera, cameras), indices, done)
+    job.files += write_meshes(chain(first, wanted), job.out, done)
 
 
 def _write_stream(
@@ -82,11 +91,4 @@ class _Chunk:
             "device_time_s": np.array(device_s, np.float64),
             "monotonic_ns": np.array(monotonic_ns, np.int64),
         }
-        try:
-            # As np.savez_compressed does, at a level that takes less than half its time.
-            with zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                for name, array in arrays.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                        np.lib.format.write_array(file, array, allow_pickle=False)
-        except OSError as error:
-            raise storage_error(path, error) from error
+        write_archive(path, arrays)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from capture.export._job import ExportJob, camera_of
 from capture.frames import PIXEL_FORMATS
-from capture.recording import RecordedStream, whole_number
+from capture.recording import RecordedStream, people_in, whole_number
 from codec.records.layout import CLOCKS
 
 _FRAME = ("index", "number", "epoch", "device_time_s", "clock", "monotonic_ns", "utc", "bytes")
@@ -70,4 +70,4 @@ def _meshes(job: ExportJob) -> Iterator[tuple[object, ...]]:
     for index, frame in enumerate(job.recording.meshes()):
         at_ns = whole_number(frame.get("monotonic_ns"))
         moment = job.moment(at_ns) if at_ns is not None else ""
-        yield index, whole_number(frame.get("frame_number")), at_ns, moment, len(frame["vertices"])
+        yield index, whole_number(frame.get("frame_number")), at_ns, moment, people_in(frame)

@@ -34,8 +34,10 @@ Array = npt.NDArray[Any]
 
 
 def checked(name: str, value: object) -> Array:
-    """`value` as an array of numbers with the axes that `name` has. Raises CodecError."""
+    """`value` as an array of numbers with the axes that `name` has, NaN where masked. Raises CodecError."""
     try:
+        if isinstance(value, np.ma.MaskedArray) and value.dtype.kind in "iuf":
+            value = np.ma.filled(value.astype(np.float64), np.nan)  # what is masked is no place
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:  # of a tensor, or a list with gaps
         raise CodecError(f"{name} cannot be made an array: {error}") from error

@@ -108,7 +108,10 @@ class _Opener:
         total = 0
         for data in stream.read():
             if len(found) < count:
-                found.extend(islice(objects.feed(data), count - len(found)))
+                try:
+                    found.extend(islice(objects.feed(data), count - len(found)))
+                except FormatError as error:
+                    raise FormatError(f"{what}: {error}") from error
             total += len(data)
             if len(found) == count and (not to_the_end or total > self._max_object_bytes):
                 break

@@ -116,7 +116,7 @@ class BodycompressReader:
         count = 0
         damages: list[Damage] = []
         with self._errors_named():
-            for stored in self._objects(self._data_start, damages, skip=self._skip):
+            for stored in self._numbered_objects(damages):
                 yield self._decode(stored, count)
                 count += 1
         self._note_scan(count, damages)
@@ -238,6 +238,16 @@ class BodycompressReader:
         if objects.pending_bytes and not damages:
             size = os.fstat(self._fd).st_size
             damages.append(Damage(size, "the data ends in the middle of a frame"))
+
+    def _numbered_objects(self, damages: list[Damage]) -> Iterator[object]:
+        """All of them; an error says which frame it is about."""
+        count = 0
+        try:
+            for stored in self._objects(self._data_start, damages, skip=self._skip):
+                yield stored
+                count += 1
+        except FormatError as error:
+            raise type(error)(f"frame {count}: {error}") from error
 
     def _decode(self, stored: object, number: int | None) -> Frame:
         try:

@@ -2,9 +2,10 @@
 
     done = convert(Path("mesh-000.xz"), Path("mesh-000.nrm"), Target("native"))
 
-The new file is written under another name beside its place, synced, read back and held against the old one
-frame by frame, on the grid; only then does it get its name. The old file is never touched, and an existing
-file never overwritten. Of a damaged file everything that is whole is converted, and the rest is told.
+The new file is written in a folder of its own beside its place (see _staging), synced, read back and held
+against the old one frame by frame, on the grid; only then does it get its name. The old file is never
+touched, and an existing file never overwritten. Of a damaged file everything that is whole is converted,
+and the rest is told.
 
 What native files hold and bodycompress files cannot: people who are not known, wholly or in part. They are
 left out, and the frame lists their places as `rejected_people`; a frame without an axis of people keeps all
@@ -14,7 +15,6 @@ but its arrays. A `camera` that bodycompress would not take for one becomes `cam
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from codec import durable
 from codec.errors import CodecError, ConfigError, FormatError, StorageError
 from codec.mesh._grid import QUANTISED
 from codec.mesh._segment_reader import read_head
+from codec.mesh._staging import staged
 from codec.mesh.bodycompress_frames import REJECTED
 from codec.mesh.bodycompress_writer import THREADS_MAX
 from codec.mesh.mesh_files import MeshReader, MeshWriter
@@ -92,17 +93,15 @@ class Converted:
 def convert(source: Path, out: Path, target: Target, progress: Progress = lambda _: None) -> Converted:
     """Write `out`. `progress` is told of each frame `target.readings` times.
 
-    Raises ConfigError where `out` exists, CodecError for frames that cannot be stored (a file whose frames
-    lie on different grids), NotOurFileError, StorageError. Whatever is raised, nothing bears the name `out`.
+    Raises ConfigError where `out` exists, FileBusyError where somebody else is making it, CodecError for
+    frames that cannot be stored (a file whose frames lie on different grids), NotOurFileError, StorageError.
+    Whatever is raised, nothing bears the name `out`; what a killed conversion to it has left is cleared away.
     """
     if out.exists() or out.is_symlink():
         raise ConfigError(f"{out} exists already, and nothing is overwritten: name another file")
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
-    try:
+    with staged(out) as temporary:
         done = write_converted(source, temporary, target, progress)
         durable.publish_file(temporary, out)
-    finally:
-        durable.remove_file(temporary)
     return done
 
 
@@ -114,7 +113,7 @@ def write_converted(
     with MeshReader(source) as reader:
         done.quantization_mm = _step_of(reader, source)
         with _writer(reader, temporary, target, done, progress) as writer:
-            _write(reader, writer, target, done, progress)
+            _write(reader, writer, temporary, target, done, progress)
             if not target.closed:
                 writer.close(sealed=False)
         durable.drop_from_memory(temporary)
@@ -234,7 +233,12 @@ def _writer(
 
 
 def _write(
-    reader: MeshReader, writer: MeshWriter, target: Target, done: Converted, progress: Progress
+    reader: MeshReader,
+    writer: MeshWriter,
+    temporary: Path,
+    target: Target,
+    done: Converted,
+    progress: Progress,
 ) -> None:
     for number, frame in _numbered(reader, done, reader.path):
         progress(1)
@@ -243,7 +247,9 @@ def _write(
             writer.append(**given)
         except CodecError as error:
             if not reader.damage:
-                raise CodecError(f"{reader.path}: frame {number} cannot be converted: {error}") from error
+                # Of the new file it says a name that is about to vanish, and the number once more.
+                why = str(error).removeprefix(f"{temporary}: ").removeprefix(f"frame {number}: ")
+                raise CodecError(f"{reader.path}: frame {number} cannot be converted: {why}") from error
             done._skipped.add(number)
             continue
         done.frames += 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -28,6 +29,8 @@ MAX_DEPTH = 64
 
 # Bytes given to the unpacker at a time: they come on top of the object it is busy with.
 FEED_BYTES = 1 << 20
+
+_KEYS_TOLD = 6  # of those that lead to an array, in a message
 
 _ARRAY_KINDS = "biufcSUMm"
 _ARRAY_TYPE = re.compile(r"[<>|=](?:[biufc]\d{1,2}|[SU]\d{1,9}|[Mm]8(?:\[\w+\])?)")
@@ -122,6 +125,7 @@ class ObjectStream:
         self._entries = 0
         self._fed_bytes = 0
         self._done_bytes = 0
+        self._refused = ""  # why an array is not read; which one is known when the whole object is there
         self._unpacker = msgpack.Unpacker(
             None,
             raw=False,
@@ -158,9 +162,13 @@ class ObjectStream:
             except msgpack.OutOfData:
                 return
             except (msgpack.UnpackException, ValueError, TypeError, OverflowError, MemoryError) as error:
-                raise FormatError(f"not msgpack that can be read: {error or type(error).__name__}") from error
+                why = "nested too deeply" if isinstance(error, msgpack.StackError) else str(error)
+                raise FormatError(f"not msgpack that can be read: {why or type(error).__name__}") from error
             self._entries = 0
             self._done_bytes = self._unpacker.tell()
+            if self._refused:
+                why, self._refused = self._refused, ""
+                raise FormatError(_refusal(value) or why)
             yield value
 
     def _on_list(self, value: list[object]) -> list[object]:
@@ -170,7 +178,11 @@ class ObjectStream:
     def _on_map(self, value: dict[Any, Any]) -> object:
         self._count(len(value))
         if b"nd" in value:
-            return _read_array(value)
+            try:
+                return _read_array(value)
+            except FormatError as error:
+                self._refused = str(error)
+                return _Refused(self._refused)
         if b"complex" in value:
             try:
                 return complex(value[b"data"])
@@ -182,6 +194,38 @@ class ObjectStream:
         self._entries += entries
         if self._entries > MAX_ENTRIES:
             raise FormatError(f"an object has more than {MAX_ENTRIES} list and map entries")
+
+
+@dataclass(slots=True)
+class _Refused:
+    """In place of an array that is not read."""
+
+    why: str
+
+
+def _refusal(value: object) -> str:
+    """Where an array lies that was not read, and why; "" where another value has taken its place since (a key
+    that comes twice). No recursion: nesting is somebody else's."""
+    left: list[tuple[tuple[Any, ...], object]] = [((), value)]  # the way there as linked (before, key)
+    while left:
+        way, item = left.pop()
+        if isinstance(item, _Refused):
+            where = _spelled(way)
+            return f"{where}: {item.why}" if where else item.why
+        if isinstance(item, dict):
+            left += [((way, key), child) for key, child in item.items()]
+        elif isinstance(item, list):
+            left += [((way, index), child) for index, child in enumerate(item)]
+    return ""
+
+
+def _spelled(way: tuple[Any, ...]) -> str:
+    """The last few keys of a way, as Python writes them."""
+    keys: list[object] = []
+    while way and len(keys) < _KEYS_TOLD:
+        way, key = way
+        keys.append(key[:40] if isinstance(key, str) else key)
+    return ("..." if way else "") + "".join(f"[{key!r}]" for key in reversed(keys))
 
 
 def _read_array(value: dict[Any, Any]) -> object:

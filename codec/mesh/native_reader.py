@@ -23,7 +23,7 @@ from codec.mesh._segment import MAX_FRAMES, Frame
 from codec.mesh._segment_reader import SegmentFrames, read_head, read_segment
 from codec.mesh.frame_cursor import TIME_KEY, time_ns
 from codec.mesh.msgpack_arrays import MAX_OBJECT_BYTES, ObjectStream
-from codec.records.layout import MESH_HEAD, MESH_MODEL, MESHES
+from codec.records.layout import FILE, MESH_HEAD, MESH_MODEL, MESHES
 from codec.records.reader import RecordFile
 
 NOT_CLOSED = "the writer stopped before it could close the file"
@@ -117,7 +117,7 @@ class NativeMeshReader:
             except FormatError:
                 continue
             yield from frames
-        self._check_models()
+        self._check_rest()
 
     def __getitem__(self, number: SupportsIndex) -> Frame:
         """The frame of that number; negative ones from the end. Raises IndexError, or FormatError where its
@@ -187,13 +187,15 @@ class NativeMeshReader:
             self._held.popitem(last=False)
         return frames
 
-    def _check_models(self) -> None:
-        """Models that nothing had to be read from, because another copy was there."""
-        for index in self._file.of_kind(MESH_MODEL):
-            try:
-                self._file.read(int(index))
-            except DamagedError as error:
-                self._lost_records[int(index)] = f"a mesh model: {error}"
+    def _check_rest(self) -> None:
+        """Records that nothing had to be read from: the file's own, and models of which another copy is
+        there."""
+        for kind, name in ((FILE, "the file record"), (MESH_MODEL, "a mesh model")):
+            for index in self._file.of_kind(kind):
+                try:
+                    self._file.read(int(index))
+                except DamagedError as error:
+                    self._lost_records[int(index)] = f"{name}: {error}"
 
     def _model(self, name: int) -> PointOrder:
         """A model by its name, from any of its copies. Raises FormatError."""

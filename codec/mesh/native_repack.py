@@ -165,7 +165,7 @@ class _FixedModels:
         self._model = self._models.get(batch.signature) if can_be_ordered(batch) else None
         return self._model
 
-    def write_due(self) -> None:
+    def write_due(self, size: int) -> None:
         if self._model is None:
             return
         name = self._model.name

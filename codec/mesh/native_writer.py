@@ -4,24 +4,27 @@ A record file (codec.records) whose records are segments of two seconds and, fro
 were predicted with. Promises: a segment is written in one piece and synced, so that a killed process loses
 the open one and what its thread had in hand; what cannot be written is told by the next call; an existing
 file is never touched. It begins in the `fast` way; as soon as enough meshes were seen it fits a model beside
-the writing and goes on in the `affine` way. The model is written again every five minutes, and fitted anew a
-few times, so that one bad record costs minutes.
+the writing, and goes on in the `affine` way once the model is a small part of the file. The model is written
+again every five minutes, and fitted anew a few times, so that one bad record costs minutes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from codec.errors import CodecError, NightrigError
+from codec.errors import CodecError, NightrigError, StorageError
 from codec.mesh import _mesh_native
 from codec.mesh._affine_model import MAX_POINTS, AffineModel, PointOrder, pack_order
 from codec.mesh._fast import walk_order
@@ -51,6 +54,12 @@ _MODEL_EVERY_S = 300.0
 _MODEL_EVERY_SEGMENTS = 150  # as many as that takes, where frames come faster than they were seen
 _REFIT_AFTER_S = (60.0, 300.0, 1800.0)
 """After so long since the first model another one is fitted, to more of what there is to be seen."""
+_MODEL_PAYS_FROM = 3
+"""A new model is written when it takes a third of what its meshes took since the last: after ten seconds of
+one person, three of four. A recording that ends just then is larger by that third at most."""
+_HELD_KINDS = 4
+"""Signatures whose models and training are kept: where uncertainties come and go, frames have two in turn.
+Each takes 20 MB once it has seen enough, which takes a dozen such frames on end."""
 
 
 class NativeMeshWriter(SegmentWriter):
@@ -91,7 +100,7 @@ class NativeMeshWriter(SegmentWriter):
         if fps is not None and not 0.0 < fps < math.inf:
             raise CodecError(f"fps must be a positive number, got {fps}")
         said = {"metadata": metadata, "quantization_mm": float(quantization_mm), "fps": fps, **(head or {})}
-        packed = zlib.compress(pack(said, what="the metadata"))
+        packed = zlib.compress(pack(said, what="the head"))
         super().__init__(Path(path), segment_s=segment_s)
         self.unknown_points = 0
         self._steps_per_mm = 1.0 / quantization_mm
@@ -110,6 +119,8 @@ class NativeMeshWriter(SegmentWriter):
             else models(self._writer)
         )
         self._open_meshes = self._open_entries = 0
+        self._frames_stored = 0
+        self._synced_s = -math.inf
         self._pool = SegmentPool(
             threads=1,  # a model is written before the segments that name it
             name=f"mesh {self.path.name}",
@@ -190,6 +201,9 @@ class NativeMeshWriter(SegmentWriter):
         """
         if not self._end():
             return
+        with contextlib.suppress(StorageError):  # told below, or by what follows
+            self._writer.file.sync()
+            self.frames_written = self._frames_stored
         if self._pool.failure is None and sealed:
             self._writer.seal()
         else:
@@ -217,18 +231,23 @@ class NativeMeshWriter(SegmentWriter):
 
     def _write(self, segment: Segment) -> None:
         assert segment.packed is not None
-        self._models.write_due()
+        self._models.write_due(len(segment.packed))
         self._writer.append(
             pack_record(
                 MESHES,
                 segment.packed,
-                number=self.frames_written,
+                number=self._frames_stored,
                 monotonic_ns=segment.time_ns,
                 raw_length=segment.count,
             )
         )
-        self._writer.file.sync()
-        self.frames_written += segment.count
+        self._frames_stored += segment.count
+        # Where frames change their kind all the time, segments come faster than a disk can sync: the next
+        # one, which waits already, syncs for this one too.
+        now_s = time.monotonic()
+        if self._pool.waiting == 0 or now_s - self._synced_s >= self._segment_s:
+            self._writer.file.sync()
+            self._synced_s, self.frames_written = now_s, self._frames_stored
 
 
 class Models(Protocol):
@@ -241,9 +260,9 @@ class Models(Protocol):
     def model_for(self, batch: Batch) -> PointOrder | None:
         """What this segment is to be written with."""
 
-    def write_due(self) -> None:
+    def write_due(self, size: int) -> None:
         """Write the model of the last segment that was asked for, where the file does not have it, or not for
-        some time."""
+        some time. That segment, of `size` bytes, is the next to be written."""
 
 
 def write_model(writer: RecordWriter, model: PointOrder) -> None:
@@ -265,76 +284,102 @@ def can_be_ordered(batch: Batch) -> bool:
     return bool(len(batch.refs) and signature.arrays & 3) and 4 <= signature.points <= MAX_POINTS
 
 
+@dataclass(slots=True)
+class _Kind:
+    """What is known of meshes of one signature. `written_s` is when the file got `model`, `segments_since`
+    how many segments ago; `stored` counts the bytes of segments since it got another one than before."""
+
+    training: Training | None
+    model: PointOrder | None = None
+    fitted: AffineModel | None = None
+    written_s: float = -math.inf
+    segments_since: int = 0
+    stored: int = 0
+    began_s: float = 0.0
+    refits: list[float] = field(default_factory=lambda: list(_REFIT_AFTER_S))
+
+    @property
+    def has_model(self) -> bool:
+        return isinstance(self.model, AffineModel)
+
+    def use(self, model: PointOrder) -> None:
+        self.model, self.written_s, self.stored = model, -math.inf, 0
+
+
 class _LiveModels:
-    """What the segments are written with: an order at first, then models, each written before it is named."""
+    """What the segments are written with: an order at first, then models, each written before it is named.
+
+    A model waits until it is a small part of what these meshes have taken anyway: a short recording does not
+    become larger by one that never pays.
+    """
 
     def __init__(self, writer: RecordWriter, fits: bool, *, waits: bool) -> None:
         self._writer = writer
         self._waits = waits
         self._fits = fits
-        self._signature: Signature | None = None
-        self._training: Training | None = None
-        self._model: PointOrder | None = None
-        self._written_s = -math.inf
-        self._segments_since = 0
-        self._began_s = 0.0
-        self._refits = list(_REFIT_AFTER_S)
+        self._kinds: OrderedDict[Signature, _Kind] = OrderedDict()
+        self._kind = _Kind(None)
 
     @property
     def has_model(self) -> bool:
-        return isinstance(self._model, AffineModel)
+        return self._kind.has_model
 
     def model_for(self, batch: Batch) -> PointOrder | None:
         """What this segment is to be written with."""
-        signature = batch.signature
-        if signature != self._signature:
-            self._begin(signature)
         if not can_be_ordered(batch):
+            self._kind = _Kind(None)  # nobody is here, which is no reason to forget who was
             return None
-        if self._model is None:
+        kind = self._kind = self._kind_of(batch.signature)
+        if kind.model is None:
             first = batch.points[0, :, :3].view(np.int32)
-            self._set(pack_order(walk_order(first, signature.joints), signature.joints))
-        if self._training is not None:
-            self._train(self._training, batch)
-        return self._model
+            joints = batch.signature.joints
+            kind.use(pack_order(walk_order(first, joints), joints))
+        if kind.training is not None:
+            self._train(kind, kind.training, batch)
+        return kind.model
 
-    def _begin(self, signature: Signature) -> None:
-        """Other points than before: what was learnt is of no use."""
-        self._signature, self._model = signature, None
-        self._training = Training(signature) if self._fits else None
-        self._refits = list(_REFIT_AFTER_S)
+    def _kind_of(self, signature: Signature) -> _Kind:
+        kind = self._kinds.get(signature)
+        if kind is None:
+            kind = self._kinds[signature] = _Kind(Training(signature) if self._fits else None)
+        self._kinds.move_to_end(signature)
+        while len(self._kinds) > _HELD_KINDS:
+            self._kinds.popitem(last=False)
+        return kind
 
-    def _train(self, training: Training, batch: Batch) -> None:
+    def _train(self, kind: _Kind, training: Training, batch: Batch) -> None:
         training.see(batch)
         try:
-            if self._waits and training.enough and not self.has_model:
+            if self._waits and training.enough and not kind.has_model and kind.fitted is None:
                 training.start()
             fitted = training.take(wait=self._waits)
         except (NightrigError, ArithmeticError, ValueError, MemoryError, np.linalg.LinAlgError):
-            self._training = None  # what we have goes on
+            kind.training = None  # what we have goes on
             return
-        if fitted is not None:
-            if not self.has_model:
-                self._began_s = time.monotonic()
-            self._set(fitted)
-        elif not self.has_model:
+        kind.fitted = fitted or kind.fitted
+        if kind.fitted is not None:
+            if kind.stored < _MODEL_PAYS_FROM * len(kind.fitted.content):
+                return
+            if not kind.has_model:
+                kind.began_s = time.monotonic()
+            kind.use(kind.fitted)
+            kind.fitted = None
+        elif not kind.has_model:
             if training.enough:
                 training.start()
-        elif self._refits and time.monotonic() - self._began_s > self._refits[0]:
-            self._refits.pop(0)
+        elif kind.refits and time.monotonic() - kind.began_s > kind.refits[0]:
+            kind.refits.pop(0)
             training.start()
 
-    def _set(self, model: PointOrder) -> None:
-        self._model, self._written_s = model, -math.inf
-
-    def write_due(self) -> None:
-        """Write the model where the file does not have it, or not for some time."""
+    def write_due(self, size: int) -> None:
+        kind = self._kind
         now_s = time.monotonic()
-        is_old = now_s - self._written_s >= _MODEL_EVERY_S or self._segments_since >= _MODEL_EVERY_SEGMENTS
-        if self._model is not None and is_old:
-            write_model(self._writer, self._model)
-            self._written_s, self._segments_since = now_s, 0
-        self._segments_since += 1
+        is_old = now_s - kind.written_s >= _MODEL_EVERY_S or kind.segments_since >= _MODEL_EVERY_SEGMENTS
+        if kind.model is not None and is_old:
+            write_model(self._writer, kind.model)
+            kind.written_s, kind.segments_since = now_s, 0
+        kind.segments_since += 1
+        kind.stored += size
 
 
 def _frames_of(segment_s: float, fps: float | None) -> int | None:

@@ -219,3 +219,17 @@ def test_without_room_for_both_the_remains_make_way(
     assert len(encoded) == FRAMES
     assert session.list_temporary_segments([segment]) == []
     assert is_done(maker, segment, before)
+
+
+def test_what_lies_beside_a_segment_that_is_done_already_is_taken_away(maker: SessionMaker) -> None:
+    segment = one_segment(maker)
+    maker.camera("side", frames=4, color=False, depth_codec="raw")
+    left_behind = interrupt_after(maker.folder, FRAMES // 2)
+    assert left_behind.parent == segment.parent
+    kept = left_behind.read_bytes()
+    before = segment.read_bytes()
+    recompress(segment)
+    # As where a run is killed when the new file has its name and what it went on from is still there.
+    left_behind.write_bytes(kept)
+    recompress(maker.folder)
+    assert is_done(maker, segment, before)

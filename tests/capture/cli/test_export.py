@@ -147,6 +147,16 @@ def test_npz_holds_arrays_with_numbers_and_times(maker: SessionMaker, out: Path)
         assert arrays["data"].shape == (6, HEIGHT, WIDTH, 3)
     with np.load(out / "people" / "parameters-000.npz") as arrays:
         assert arrays["data"].shape == (3, 1, 5)
+    with np.load(out / "meshes-000.npz") as arrays:
+        assert arrays["vertices"].shape == (6, 3, 3)
+        assert arrays["monotonic_ns"][1] == START_NS + 2 * STEP_NS
+
+
+def test_npz_of_one_camera_leaves_the_meshes_out(maker: SessionMaker, out: Path) -> None:
+    maker.camera("front", frames=2, color=False)
+    maker.estimator(frames=3)
+    assert export(maker, out, "npz", "--camera", "front") == 0
+    assert names(out) == ["depth-000.npz"]
 
 
 def test_npz_chunks_stay_small(maker: SessionMaker, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

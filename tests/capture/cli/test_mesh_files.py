@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -148,3 +150,90 @@ def test_convert_refuses_in_one_line(
     assert main(["convert", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["a.nrm"]
+
+
+@pytest.mark.parametrize("kind", ["joints", "one person"])
+def test_recovery_keeps_frames_of_joints_alone_and_of_one_person(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.xz"
+    points = np.random.default_rng(2).normal(0, 300, (50, 3))
+    with MeshWriter(path, preset=0) as writer:
+        for n in range(40):
+            writer.append(**({"joints": points[None] + n} if kind == "joints" else {"vertices": points + n}))
+            if n % 10 == 9:
+                writer.flush()
+    with MeshReader(path) as reader:
+        before = list(reader)
+    damaged(path)
+    assert main(["recover", str(path), "--out", str(tmp_path / "copy")]) == 3
+    with MeshReader(tmp_path / "copy" / "a.xz") as reader:
+        after = list(reader)
+    assert len(after) == 30
+    for frame in after:
+        (name,) = frame
+        assert any(np.array_equal(frame[name], each[name]) for each in before)
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_export_of_a_single_file_counts_seconds_from_its_first_mesh(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / f"a.{suffix}", count=60)
+    told = ["export", str(path), "--format", "obj", "--out", str(tmp_path / "some")]
+    assert main([*told, "--from", "1", "--to", "1.1"]) == 0
+    rows = (tmp_path / "some" / "times.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[1] for row in rows] == ["31", "32", "33"]  # 30 is a hair early
+    told[-1] = str(tmp_path / "none")
+    assert main([*told, "--from", "100"]) == 2
+    assert "is 2.0 s long" in capsys.readouterr().err
+
+
+def test_export_says_why_a_file_has_no_meshes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.xz").write_bytes(b"something else")
+    assert main(["export", str(tmp_path / "a.xz"), "--format", "obj", "--out", str(tmp_path / "out")]) == 2
+    assert "no mesh can be read: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_one_person_without_an_axis_is_exported(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    with MeshWriter(path, codec=KINDS[suffix]) as writer:
+        writer.append(np.arange(30.0).reshape(10, 3))
+    assert main(["export", str(path), "--format", "obj", "--out", str(tmp_path / "out")]) == 0
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["mesh_000000.obj", "times.csv"]
+
+
+def test_recompress_of_a_single_file_says_at_once_that_the_new_name_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = write(tmp_path / "a.xz"), write(tmp_path / "a.nrm")
+    before = path.read_bytes(), other.read_bytes()
+    assert main(["recompress", str(path), "--meshes", "small"]) == 3
+    assert "there is such a file: move one of the two away" in capsys.readouterr().out
+    assert (path.read_bytes(), other.read_bytes()) == before
+
+
+@pytest.mark.parametrize(("out", "preset"), [("b.xz", 12), ("b.zst", 0)])
+def test_convert_refuses_a_preset_there_is_not(
+    tmp_path: Path, out: str, preset: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.nrm")
+    assert main(["convert", str(path), str(tmp_path / out), "--preset", str(preset)]) == 2
+    assert f"--preset {preset}: of " in capsys.readouterr().err
+
+
+def test_what_lies_before_a_frame_that_is_refused_is_recovered_and_the_frame_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def array(kind: bytes, dtype: str, data: bytes) -> dict[bytes, object]:
+        return {b"nd": True, b"type": dtype, b"kind": kind, b"shape": [1, 2, 3], b"data": data}
+
+    frames = [{"qd_vertices": [array(b"", "<i4", bytes(24)), 2.0]}] * 3
+    frames.append({"note": array(b"O", "|O", b"a pickle")})  # type: ignore[dict-item]
+    path = tmp_path / "a.xz"
+    path.write_bytes(lzma.compress(b"".join(msgpack.packb(each) for each in ({}, *frames))))
+    assert main(["recover", str(path), "--out", str(tmp_path / "copy")]) == 3
+    told = capsys.readouterr().out
+    assert "3 meshes saved" in told
+    assert "frame 3: an array of Python objects" in told
+    with MeshReader(tmp_path / "copy" / "a.xz") as reader:
+        assert len(list(reader)) == 3

@@ -117,6 +117,24 @@ def test_a_pickled_array_is_refused_and_does_not_run(tmp_path: Path) -> None:
     assert not canary.exists()
 
 
+def test_a_refused_array_is_named_by_the_keys_that_lead_to_it() -> None:
+    array = {b"nd": True, b"type": "|O", b"kind": b"O", b"shape": [1], b"data": b""}
+    with pytest.raises(FormatError, match=r"^\['person'\]\[1\]\['hair'\]: an array of Python objects"):
+        read_one(msgpack.packb({"person": [0, {"hair": array}]}))
+    deep: object = array
+    for _ in range(900):
+        deep = {"k": deep}
+    with pytest.raises(FormatError, match=r"^\.\.\.\['k'\]"):
+        read_one(msgpack.packb(deep))
+    twice = b"\x82" + 2 * msgpack.packb("hair")
+    with pytest.raises(FormatError, match=r"^an array of Python objects"):
+        read_one(twice[:6] + msgpack.packb(array) + twice[6:] + b"\x01")
+    stream = ObjectStream()
+    with pytest.raises(FormatError):
+        list(stream.feed(msgpack.packb([array])))
+    assert list(stream.feed(msgpack.packb({"a": 1}))) == [{"a": 1}]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -180,3 +180,18 @@ def test_a_disk_that_is_full_in_the_middle_of_any_record_keeps_what_was_whole(
 
 def bodies() -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     yield from enumerate(moving_bodies(200, points=60))
+
+
+def test_no_flipped_byte_of_a_whole_file_goes_unnoticed(tmp_path: Path) -> None:
+    vertices = moving_bodies(4, points=6)
+    with NativeMeshWriter(tmp_path / "a.nrm", segment_s=0.05, fps=30.0) as writer:
+        for each in vertices:
+            writer.append(each)
+    whole = (tmp_path / "a.nrm").read_bytes()
+    for place in range(len(whole)):
+        content = bytearray(whole)
+        content[place] ^= 4
+        (tmp_path / "b.nrm").write_bytes(content)
+        with contextlib.suppress(FormatError), NativeMeshReader(tmp_path / "b.nrm") as reader:
+            list(reader)
+            assert reader.note, f"byte {place}"

@@ -323,3 +323,12 @@ def test_segment_is_packed_as_often_as_wanted_unless_its_points_may_be_used_up()
     again = make_batch(frames, 2.0, use_up=True)
     assert first == second == pack_segment(frames, again, model, steps_per_mm=2.0, use_up=True)
     assert not any(frame.steps.size for frame in frames)
+
+
+def test_points_that_are_masked_come_back_as_nan(tmp_path: Path) -> None:
+    vertices = np.ma.masked_array(moving_bodies(1, points=5)[0], mask=False)
+    vertices[0, 2, 1] = np.ma.masked
+    with NativeMeshReader(write(tmp_path / "a.nrm", [{"vertices": vertices}])) as reader:
+        got = reader[0]["vertices"]
+    assert np.isnan(got[0, 2]).all()
+    assert np.isfinite(got[0, [0, 1, 3, 4]]).all()
