@@ -61,7 +61,7 @@ def deleted_segments(path: Path) -> list[DeletedSegment]:
         if b'"deleted"' in line and (segment := _parse(line)) is not None:
             found[segment.path] = segment
     gone = [segment for name, segment in sorted(found.items()) if not (folder / name).exists()]
-    return gone if path.samefile(folder) else of_series(gone, path.resolve().name)
+    return gone if path.resolve() == folder.resolve() else of_series(gone, path.resolve().name)
 
 
 def _parse(line: bytes) -> DeletedSegment | None:

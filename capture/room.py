@@ -21,7 +21,8 @@ class RoomMaker:
     """Deletes what is oldest when it is asked to, below the root of the session that is recorded.
 
     `report` gets an event "deleted" for what another session has lost (our own has it in its events already),
-    a notice when it begins, and what goes wrong.
+    a notice when it begins, and what goes wrong. finds_room: there was something to delete the last time, so
+    that the reserve may be written to for the moment that deleting takes.
     """
 
     def __init__(self, own: Path, report: Callable[..., None]) -> None:
@@ -31,6 +32,7 @@ class RoomMaker:
         self._work: Future[None] | None = None
         self._told_s = -_TOLD_AGAIN_S
         self._pause_until_s = 0.0
+        self.finds_room = True
 
     def ask_for(self, wanted_bytes: int) -> None:
         """Begin to make so much room, unless that is under way, or there was nothing to delete just now."""
@@ -49,6 +51,7 @@ class RoomMaker:
         except Exception as error:  # whatever it is, it must not stay in a Future that nobody asks
             told = str(error) if isinstance(error, NightrigError) else repr(error)
             self._report("storage", ok=False, message=f"cannot make room: {told}")
+        self.finds_room = gone > 0
         if not gone:
             self._pause_until_s = time.monotonic() + _NOTHING_LEFT_S
 

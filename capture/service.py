@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from capture import session
+from capture import processes, session
 from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import MAX_STREAMS
 from capture.codec_decision import decide_codec
@@ -27,6 +27,7 @@ from capture.counters import CounterPage
 from capture.deletion import anything_to_delete
 from capture.estimation import COUNTERS as ESTIMATION_COUNTERS
 from capture.estimation import EstimationJob
+from capture.events import EventLog
 from capture.frames import CameraInfo
 from capture.preview import PreviewJob
 from capture.processes import CameraProcess, WorkerProcess, kill
@@ -143,6 +144,7 @@ class Service:
         self._codec = decide_codec(self._rig, self._root, duration_s=self._duration_s, say=self._say)
         config = self._rig.model_dump(mode="json")
         self._folder = session.create_session(self._root, self._rig.name, config, versions())
+        self._events = EventLog(self._folder)
         with durable.hold(self._folder):  # nobody recompresses what is being recorded
             return self._record()
 
@@ -252,7 +254,7 @@ class Service:
         fds = (*pages, *(fd for lane in lanes for fd in lane.ring.fds))
         return WorkerProcess(
             "writer",
-            "capture.writer:run",
+            processes.WRITER_ENTRY,
             job,
             fds,
             _WRITER_RESTARTS,
@@ -541,7 +543,7 @@ class Service:
     def event(self, kind: str, /, **fields: Any) -> None:
         """One line in events.jsonl."""
         try:
-            session.append_event(self._folder, {"event": kind, **fields})
+            self._events.note({"event": kind, **fields})
         except StorageError as error:
             self.say(str(error))
 

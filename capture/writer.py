@@ -222,7 +222,7 @@ class _Writer:
         try:
             if self._disk_is_gone:
                 raise StorageError(self._disk_is_gone)
-            if not self._reserve.usable_bytes:
+            if not self._reserve.usable_bytes and not (self._room and self._room.finds_room):
                 raise DiskFullError(self._reserve_words())
             lane.append_ready()
         except StorageError as error:

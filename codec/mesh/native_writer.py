@@ -227,6 +227,7 @@ class NativeMeshWriter(SegmentWriter):
                 raw_length=segment.count,
             )
         )
+        self.frames_stored += segment.count
         self._writer.file.sync()
         self.frames_written += segment.count
 

@@ -8,7 +8,9 @@ Tests and campaigns share it, the latter also inside a child process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -76,3 +78,56 @@ def writes_at_most(limits: Sequence[int], then: Fault | None = None) -> Fault:
         return os.write(fd, data[: left.pop(0)])
 
     return fault
+
+
+class BreaksOnce(FaultyCalls):
+    """The `at`-th call (from 1) of one kind goes wrong, and with `times` those that follow it; `fired` says
+    whether there was one. how: an errno, or "short" for a write that takes half of what it was given.
+
+    Threads may call at the same time; each call is counted once. What can only follow another failure is
+    reached by that: with `first`, some calls of that kind write half and find no room (ENOSPC) until `fired`.
+    """
+
+    _REFUSALS_MAX = 12
+
+    def __init__(self, kind: str, how: int | str, at: int, *, times: int = 1, first: str = "") -> None:
+        super().__init__()
+        self._how, self._at, self._times = how, at, times
+        self._lock = threading.Lock()
+        self._count = self._refusals = 0
+        self.faults[kind] = self._fault
+        if first:
+            self.faults[first] = self._refused
+
+    @property
+    def fired(self) -> bool:
+        return self._count >= self._at
+
+    def _fault(self, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            self._count += 1
+            breaks = self._at <= self._count < self._at + self._times
+        if not breaks:
+            return real(*args, **kwargs)
+        if self._how == "short":
+            return real(args[0], _half(args[1]), *args[2:])
+        assert isinstance(self._how, int)
+        raise OSError(self._how, os.strerror(self._how))
+
+    def _refused(self, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Now and then, so that what comes before and after it succeeds."""
+        with self._lock:
+            self._refusals += 1
+            refuse = not self.fired and self._refusals % 3 == 0 and self._refusals <= 3 * self._REFUSALS_MAX
+        if not refuse:
+            return real(*args, **kwargs)
+        real(args[0], _half(args[1]), *args[2:])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _half(data: Any) -> Any:
+    """The first half of what a write was given: one piece, or several."""
+    if isinstance(data, list):
+        whole = b"".join(bytes(piece) for piece in data)
+        return [memoryview(whole[: max(1, len(whole) // 2)])]
+    return data[: max(1, len(data) // 2)]
