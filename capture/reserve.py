@@ -14,7 +14,6 @@ _MB = 1 << 20
 _LEAST_BYTES = 1 << 30
 _SECONDS = 60
 _RESUME_SHARE = 16  # recording goes on when a sixteenth of the reserve more than that is free
-_AHEAD_S = 5.0
 
 
 def reserve_bytes(reserve_mb: ReserveMb, rate: float = 0.0) -> int:
@@ -28,7 +27,8 @@ class Reserve:
     """Told every second what is free and what was written; says what may be written still.
 
     bytes: the reserve now. usable_bytes: room above it, and 0 from the moment there is none until there is
-    clearly some again. lacking_bytes: what would have to be deleted so that there is always room ahead.
+    clearly some again. lacking_bytes: what would have to be deleted for that, and so that recording need not
+    wait at all.
     """
 
     def __init__(self, reserve_mb: ReserveMb) -> None:
@@ -53,4 +53,4 @@ class Reserve:
         above = free_bytes - self.bytes
         self._waits = above <= (margin if self._waits else 0)
         self.usable_bytes = 0 if self._waits else above
-        self.lacking_bytes = max(0, margin + round(_AHEAD_S * self._rate) + 1 - above)
+        self.lacking_bytes = max(0, margin + 1 - above)

@@ -43,15 +43,14 @@ def test_recording_stops_at_the_reserve_and_goes_on_only_with_clearly_more_room(
 
 def test_what_would_have_to_go_leaves_room_to_go_on_with() -> None:
     reserve = Reserve(1024.0)
-    reserve.note_rate(10.0 * MB)
-    for free in (0, GB - 1, GB, GB + 100 * MB):
+    for free in (0, GB - 1, GB, GB + 64 * MB):
         reserve.look(free)
         lacking = reserve.lacking_bytes
         assert lacking > 0
         reserve.look(free + lacking)
         assert reserve.usable_bytes > 0
         assert reserve.lacking_bytes == 0
-    reserve.look(GB + 115 * MB)
+    reserve.look(GB + 65 * MB)
     assert reserve.lacking_bytes == 0
 
 
