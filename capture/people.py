@@ -62,9 +62,12 @@ class MeshSeries:
             broken, self._writer = self._writer, None
             with contextlib.suppress(StorageError):
                 broken.close()
-            lost = taken - broken.frames_written
+            lost = taken - broken.frames_stored
             self._lost += lost
-            raise StorageError(f"{error}; {lost} meshes of {broken.path} are lost") from error
+            unsure = broken.frames_stored - broken.frames_written
+            told = [f"{lost} meshes of {broken.path} are lost"] if lost else []
+            told += [f"the last {unsure} of {broken.path} may be"] if unsure else []
+            raise StorageError("; ".join([str(error), *told])) from error
         return self._writer.size_bytes - before
 
     def count_on_disk(self) -> int:
@@ -91,7 +94,7 @@ class MeshSeries:
             try:
                 writer.close()
             finally:
-                self._lost += writer.frames_total - writer.frames_written
+                self._lost += writer.frames_total - writer.frames_stored
 
 
 def _vertices_in(frame: RingFrame) -> int:

@@ -26,6 +26,9 @@ from capture.wire import camera_info_from_dict
 CAMERA_ENTRY = "capture.camera:run"
 """What a camera process runs; campaigns put test cameras in its place."""
 
+WRITER_ENTRY = "capture.writer:run"
+"""What the writer process runs; campaigns let its disk fail."""
+
 _HANG_S = 5.0  # a heart that stands still this long while frames should come
 _OPEN_HANG_S = 120.0  # opening may render a loop, reset a device or import a large SDK
 _WORKER_HANG_S = 60.0  # a worker may be at one large model or one slow disk for a while

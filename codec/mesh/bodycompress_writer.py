@@ -244,7 +244,7 @@ class BodycompressWriter(SegmentWriter):
         assert segment.packed is not None
         offset = self._file.append(segment.packed)
         self._note_place(SeekPoint(self.frames_written, offset))
-        written = self.frames_written + segment.count
+        self.frames_stored = written = self.frames_written + segment.count
         # After the data, so that a crash in between leaves a header that promises too little.
         self._write_header(written)
         self.frames_written = written

@@ -78,6 +78,11 @@ class MeshWriter:
         return self._writer.frames_total
 
     @property
+    def frames_stored(self) -> int:
+        """Frames that stand in the file as a whole; the disk may have refused to say that it has them."""
+        return self._writer.frames_stored
+
+    @property
     def frames_written(self) -> int:
         """Frames that are on the disk."""
         return self._writer.frames_written

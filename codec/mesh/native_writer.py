@@ -119,7 +119,6 @@ class NativeMeshWriter(SegmentWriter):
             else models(self._writer)
         )
         self._open_meshes = self._open_entries = 0
-        self._frames_stored = 0
         self._synced_s = -math.inf
         self._pool = SegmentPool(
             threads=1,  # a model is written before the segments that name it
@@ -203,7 +202,7 @@ class NativeMeshWriter(SegmentWriter):
             return
         with contextlib.suppress(StorageError):  # told below, or by what follows
             self._writer.file.sync()
-            self.frames_written = self._frames_stored
+            self.frames_written = self.frames_stored
         if self._pool.failure is None and sealed:
             self._writer.seal()
         else:
@@ -236,18 +235,18 @@ class NativeMeshWriter(SegmentWriter):
             pack_record(
                 MESHES,
                 segment.packed,
-                number=self._frames_stored,
+                number=self.frames_stored,
                 monotonic_ns=segment.time_ns,
                 raw_length=segment.count,
             )
         )
-        self._frames_stored += segment.count
+        self.frames_stored += segment.count
         # Where frames change their kind all the time, segments come faster than a disk can sync: the next
         # one, which waits already, syncs for this one too.
         now_s = time.monotonic()
         if self._pool.waiting == 0 or now_s - self._synced_s >= self._segment_s:
             self._writer.file.sync()
-            self._synced_s, self.frames_written = now_s, self._frames_stored
+            self._synced_s, self.frames_written = now_s, self.frames_stored
 
 
 class Models(Protocol):

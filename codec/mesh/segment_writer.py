@@ -15,7 +15,8 @@ from codec.mesh.segment_pool import Segment, SegmentPool
 class SegmentWriter:
     """Base of the writers, which make `_pool` once their file is there. Appended by one thread.
 
-    `frames_total` were appended; `frames_written` are on the disk.
+    `frames_total` were appended; `frames_stored` stand in the file as a whole; `frames_written` of these are
+    certainly on the disk.
     """
 
     _pool: SegmentPool
@@ -23,6 +24,7 @@ class SegmentWriter:
     def __init__(self, path: Path, *, segment_s: float) -> None:
         self.path = path
         self.frames_total = 0
+        self.frames_stored = 0
         self.frames_written = 0
         self._segment_s = segment_s
         self._open = Segment()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from capture.deleted import deleted_segments
 from capture.ledger import LOST_AT_CAMERA, OUTAGE
 from codec.depth import codec_by_id
 from codec.errors import FormatError
@@ -35,16 +36,18 @@ class Missing:
 
 @dataclass(slots=True)
 class Account:
-    """One camera, or several added up. sent = written + dropped (by reason) + at_camera + unaccounted.
+    """One or several cameras. sent = written + deleted + dropped (by reason) + at_camera + unaccounted.
 
-    at_camera: numbers that the camera itself left out, and of which the files say so. wrong: frames on
-    disk that were never sent, or not with these pixels. untrue: gap records that do not agree with what
-    was sent.
+    deleted: frames of the oldest segments, which made room and of which the events say so, with what their
+    gap records told of. at_camera: numbers that the camera itself left out, and of which the files say so.
+    wrong: frames on disk that were never sent, or not with these pixels. untrue: gap records (or events of
+    deletions) that do not agree with what was sent.
     """
 
     sent: int = 0
     written: int = 0
     at_camera: int = 0
+    deleted: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     unaccounted: list[Missing] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -55,6 +58,7 @@ class Account:
         self.sent += other.sent
         self.written += other.written
         self.at_camera += other.at_camera
+        self.deleted += other.deleted
         self.dropped += other.dropped
         self.unaccounted += other.unaccounted
         self.wrong += other.wrong
@@ -102,6 +106,7 @@ def camera_account(folder: Path, log: Path, camera: str) -> Account:
             _count(account, spans[span]["reason"], delivered)
         else:
             account.unaccounted.append(Missing(camera, key, at_ns))
+    _count_deleted(folder, account, camera, on_disk)
     account.wrong += [f"{camera}: {key} was never sent" for key in on_disk.keys() - seen]
     account.untrue += [
         f"{camera}: {key} is called missing ({named[key]}) and was written"
@@ -113,6 +118,22 @@ def camera_account(folder: Path, log: Path, camera: str) -> Account:
             told = f"a gap ({span['reason']}) tells of {span['count']} frames"
             account.untrue.append(f"{camera}: {told}, {missing} are missing")
     return account
+
+
+def _count_deleted(folder: Path, account: Account, camera: str, on_disk: dict[Key, int]) -> None:
+    """What is missing before the oldest frame on disk, where the events speak of so many deleted frames."""
+    gone: Counter[int] = Counter()
+    for segment in deleted_segments(folder):
+        for stream, told in segment.streams.items():
+            gone[stream] += told.frames + told.gaps.total()
+    for stream, count in gone.items():
+        first = min((key[1:] for key in on_disk if key[0] == stream), default=(1 << 32, 0))
+        before = [m for m in account.unaccounted if m.key[0] == stream and m.key[1:] < first]
+        account.deleted += len(before)
+        account.unaccounted = [missing for missing in account.unaccounted if missing not in before]
+        if len(before) != count:
+            told = f"events tell of {count} deleted frames of stream {stream}"
+            account.untrue.append(f"{camera}: {told}, {len(before)} are missing before the oldest on disk")
 
 
 def _count(account: Account, reason: str, delivered: bool) -> None:

@@ -2,7 +2,8 @@
 """`nightrig record` with test cameras (_test_camera) in place of simulated ones; takes the verb's arguments.
 
 Everything else is the real thing: the supervisor, its processes, rings, files. What the cameras sent is
-logged in the folder that NIGHTRIG_CAMPAIGN_FOLDER names.
+logged in the folder that NIGHTRIG_CAMPAIGN_FOLDER names. Where that holds a `<process>.disk` (see
+_failing_disk), the disk of that process, "supervisor" or "writer", fails as it says.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ if __name__ == "__main__":
 
 from capture import processes
 from capture.cli import main
+from scripts.campaigns._failing_disk import break_disk_of
 
 if __name__ == "__main__":
     processes.CAMERA_ENTRY = "scripts.campaigns._test_camera:run"
+    processes.WRITER_ENTRY = "scripts.campaigns._failing_disk:run_writer"
+    break_disk_of("supervisor")
     sys.exit(main(["record", *sys.argv[1:]]))

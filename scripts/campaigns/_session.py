@@ -59,6 +59,7 @@ class TriedRecording:
     def __init__(self, plan: RigPlan, logs: Path, root: Path, *arguments: str) -> None:
         self.plan, self.logs, self.root = plan, logs, root
         logs.mkdir(parents=True, exist_ok=True)
+        self._before = set(root.glob("*/session.json"))
         rig = logs / "rig.toml"
         rig.write_text(plan.text())
         recorder = Path(__file__).with_name("_recorder.py")
@@ -77,7 +78,12 @@ class TriedRecording:
         self.wait_for(lambda: self._has_event("started"), _START_S)
 
     def _has_event(self, kind: str) -> bool:
-        return any(f'"{kind}"' in path.read_text() for path in self.root.glob("*/events.jsonl"))
+        return any(f'"{kind}"' in (path.parent / "events.jsonl").read_text() for path in self._begun())
+
+    def _begun(self) -> set[Path]:
+        """Its own session, and not those that were below the root before."""
+        begun = set(self.root.glob("*/session.json")) - self._before
+        return {path for path in begun if (path.parent / "events.jsonl").exists()}
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> None:
         """Poll. Raises RuntimeError when the recording ends, or TimeoutError."""
@@ -95,8 +101,8 @@ class TriedRecording:
 
     @property
     def session(self) -> Path:
-        """The session folder (the newest one below root)."""
-        return max(path.parent for path in self.root.glob("*/session.json"))
+        """The session folder."""
+        return max(path.parent for path in set(self.root.glob("*/session.json")) - self._before)
 
     def children(self) -> dict[str, int]:
         """pid by process name ("writer", "cam0", ...); one that is just being started has none."""
