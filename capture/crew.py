@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,11 @@ _EXIT_TICK_S = 0.01  # a process whose pipe has ended is about to end too
 class Crew:
     """Cameras, the writer, and those who look on: estimators and at most one preview."""
 
-    def __init__(self, rig: Rig, folder: Path, codec: Choice, journal: Journal) -> None:
-        """Rings and counters; no process yet."""
+    def __init__(
+        self, rig: Rig, folder: Path, codec: Choice, journal: Journal, on_turn: Callable[[], None]
+    ) -> None:
+        """Rings and counters; no process yet. `on_turn` is called with every `pump`."""
+        self._on_turn = on_turn
         self._rig, self._folder, self._codec, self._journal = rig, folder, codec, journal
         self.estimators: dict[str, WorkerProcess] = {}
         self.previews: list[WorkerProcess] = []
@@ -172,6 +175,7 @@ class Crew:
 
     def pump(self, wait_s: float = TICK_S) -> None:
         """Wait a moment for events, and act on them."""
+        self._on_turn()
         speaking = [child.event_fd for child in self.children if not child.silent]
         select.select(speaking, [], [], wait_s if speaking else min(wait_s, _EXIT_TICK_S))
         for camera in self.cameras:
@@ -190,6 +194,11 @@ class Crew:
     def queued(self) -> int:
         """Frames in all rings."""
         return sum(ring.queued for ring in (*(c.ring for c in self.cameras), *self._results))
+
+    @property
+    def released(self) -> int:
+        """Frames that have left all rings so far."""
+        return sum(ring.released for ring in (*(c.ring for c in self.cameras), *self._results))
 
     @property
     def fill(self) -> float:

@@ -23,6 +23,7 @@ from capture.journal import SessionJournal
 from capture.stopping import stop
 from capture.totals import Totals
 from capture.versions import versions
+from capture.vigil import Vigil
 from codec import durable
 from codec.depth import codec_by_id, get_codec, has_kernels
 from codec.errors import CameraError, DiskFullError, StorageError
@@ -67,8 +68,10 @@ class Service:
         preview: bool | None = None,
         say: Callable[[str], None] = lambda _: None,
         on_status: Callable[[Status], None] = lambda _: None,
+        vigil: Vigil | None = None,
     ) -> None:
         """`say` gets one line per thing worth telling, `on_status` a look every second."""
+        self._vigil = vigil or Vigil()
         self._rig, self._root = rig, root
         self._duration_s = rig.duration_s if duration_s is None else duration_s
         self._wants_preview = rig.preview if preview is None else preview
@@ -85,7 +88,8 @@ class Service:
         what went wrong stands in the outcome, the events and the files.
         """
         self._check_room()
-        self._codec = decide_codec(self._rig, self._root, duration_s=self._duration_s, say=self._say)
+        planned_s = self._vigil.limit_s(self._duration_s)
+        self._codec = decide_codec(self._rig, self._root, duration_s=planned_s, say=self._say)
         config = self._rig.model_dump(mode="json")
         self._folder = session.create_session(self._root, self._rig.name, config, versions())
         self._journal.begin(self._folder)
@@ -98,12 +102,13 @@ class Service:
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             self._tell_codec()
-            self._crew = Crew(self._rig, self._folder, self._codec, self._journal)
+            self._crew = Crew(self._rig, self._folder, self._codec, self._journal, self._vigil.look)
             try:
                 try:
                     self._start()
                     self._watch()
                 finally:
+                    self._vigil.end()
                     # One signal more than it took to get here is the second Ctrl-C.
                     patience = max(1, self._signals)
                     stop(self._crew, self._journal, lambda: self._signals > patience)
@@ -183,6 +188,7 @@ class Service:
                 )
         self._go()
         self._journal.event("started")
+        self._vigil.begin(self._crew, self._journal)
         if not self._told_to_stop:
             self._say(f"recording to {self._folder}; Ctrl-C ends it")
         self._journal.save({"cameras": crew.infos_as_dicts()})
@@ -230,7 +236,7 @@ class Service:
     def _over(self) -> bool:
         if self._duration_s is not None and time.monotonic() - self._started_s >= self._duration_s:
             return True
-        return all(camera.finished for camera in self._crew.cameras)
+        return self._vigil.over or all(camera.finished for camera in self._crew.cameras)
 
     def status(self) -> Status:
         """How it goes now."""
