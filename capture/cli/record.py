@@ -29,7 +29,7 @@ EPILOG = """examples:
 --from waits for the next such time of day; with --until, recording begins at once where it is already
 between the two. The earliest of --until and --duration ends it. Hours are local; how long it is until the
 end is reckoned when recording begins, so that setting the clock meanwhile ends nothing. Ctrl-C ends the
-waiting at once, with exit code 0.
+waiting at once, with exit code 0. scripts/nightrig.service records like this every night: docs/PI.md.
 
 Ctrl-C once ends the recording: what is queued is written and the files are finished. A second Ctrl-C
 ends it at once: the files stay valid, what was still queued is counted as dropped. A closed terminal
