@@ -180,6 +180,11 @@ class CameraProcess:
             self._plan_restart(f"its process ended ({ending(code)})")
 
     @property
+    def is_down(self) -> bool:
+        """There is no process now, or one that was killed and is not gone yet; the journal has it."""
+        return self.child is None or self._killed
+
+    @property
     def _hopeless(self) -> bool:
         """Before the start somebody is there to mend a wrong profile; later on only trying again is left."""
         return self.permanent and not self.started
@@ -191,6 +196,7 @@ class CameraProcess:
             return
         self._killed = True
         if not self.finished:  # else it hangs in closing its device, which no longer matters
+            self.journal.event("hangs", process=self.spec.name)
             self.journal.problem(
                 f"camera {self.spec.name}: its process hangs; it is killed and started again"
             )

@@ -213,6 +213,11 @@ class FrameRing:
         """Entries pushed since the ring was made, by every producer it had."""
         return int(self._words[_PUBLISHED])
 
+    @property
+    def released(self) -> int:
+        """Entries that have left the ring by its consumer since it was made."""
+        return int(self._words[_RELEASED])
+
     # ---- consumer ----
 
     def take(self) -> RingFrame | None:

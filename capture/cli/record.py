@@ -10,16 +10,26 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from capture.cli._waiting import EndingSignals, Waiting
 from capture.config import Rig, load_rig
+from capture.schedule import Hours, parse_time
+from capture.sd_notify import Notifier
 from capture.service import Outcome, Service, Status
 from capture.session import load_session
+from capture.vigil import Vigil
 from codec.depth import get_codec
 from codec.errors import ConfigError
 
-HELP = "record a rig until Ctrl-C or for a time"
+HELP = "record a rig until Ctrl-C, for a time or between two hours"
 EPILOG = """examples:
   nightrig record demo --duration 10
   nightrig record my-rig.toml --root /mnt/ssd --no-preview
+  nightrig record my-rig.toml --from 22:00 --until 07:00
+
+--from waits for the next such time of day; with --until, recording begins at once where it is already
+between the two. The earliest of --until and --duration ends it. Hours are local; how long it is until the
+end is reckoned when recording begins, so that setting the clock meanwhile ends nothing. Ctrl-C ends the
+waiting at once, with exit code 0. scripts/nightrig.service records like this every night: docs/PI.md.
 
 Ctrl-C once ends the recording: what is queued is written and the files are finished. A second Ctrl-C
 ends it at once: the files stay valid, what was still queued is counted as dropped. A closed terminal
@@ -29,12 +39,25 @@ exit codes: 0 everything captured was written and nothing was lost before us; 3 
 (dropped, lost at the camera, or an outage); 1 failed; 2 usage."""
 
 _PLAIN_STATUS_S = 10.0
+_SERVICE_STATUS_S = 600.0  # systemd has the line at every moment; its log need not have all of them
+_SYNC_LIMIT_S = 120.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="a rig file, or the name of a shipped rig (demo)")
     parser.add_argument("--root", metavar="DIR", help="where sessions go (default: the rig's, recordings/)")
     parser.add_argument("--duration", metavar="SECONDS", type=float, help="stop by itself after this time")
+    parser.add_argument("--from", metavar="TIME", help="begin at this time of day, as 22:00", dest="begin")
+    parser.add_argument("--until", metavar="TIME", help="end at this time of day, as 07:00")
+    parser.add_argument(
+        "--wait-for-time-sync",
+        metavar="SECONDS",
+        nargs="?",
+        type=_sync_limit_s,
+        const=_SYNC_LIMIT_S,
+        help="begin only when the clock is synchronised, or after this time"
+        f" ({_SYNC_LIMIT_S:.0f}): for machines without a clock of their own",
+    )
     parser.add_argument(
         "--preview",
         action=argparse.BooleanOptionalAction,
@@ -44,11 +67,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the account as one JSON object, last on stdout")
 
 
+def _sync_limit_s(text: str) -> float:
+    try:
+        limit_s = float(text)
+    except ValueError:
+        limit_s = 0.0
+    if not limit_s > 0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds above 0; the rig file stands before --wait-for-time-sync"
+        )
+    return limit_s
+
+
 def run(args: argparse.Namespace) -> int:
     if args.duration is not None and not args.duration > 0:
         raise ConfigError(f"--duration {args.duration:g}: must be above 0 seconds")
+    hours = _hours(args)
     rig = load_rig(args.config).rig
-    teller = _Teller()
+    notifier = Notifier.from_environment()
+    teller = _Teller(notifier)
+    with EndingSignals() as signals:
+        waiting = Waiting(notifier, teller.say, teller.show, signals.wait)
+        if args.wait_for_time_sync is not None:
+            waiting.for_the_clock(args.wait_for_time_sync)
+        waiting.for_the_hour(hours)
+    teller.end()
+    if waiting.told:
+        teller.say("ended before the recording began")
+        return 0
     outcome = Service(
         rig,
         root=Path(args.root or rig.record.root),
@@ -56,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         preview=args.preview,
         say=teller.say,
         on_status=teller.status,
+        vigil=Vigil(notifier, hours),
     ).run()
     teller.end()
     if args.json:
@@ -65,11 +112,24 @@ def run(args: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
-class _Teller:
-    """Lines on stderr, and a status line that overwrites itself on a terminal."""
+def _hours(args: argparse.Namespace) -> Hours:
+    times = {}
+    for option, text in (("--from", args.begin), ("--until", args.until)):
+        try:
+            times[option] = None if text is None else parse_time(text)
+        except ValueError as error:
+            raise ConfigError(f"{option}: {error}") from error
+    return Hours(times["--from"], times["--until"])
 
-    def __init__(self) -> None:
+
+class _Teller:
+    """Lines on stderr, and a status line that overwrites itself on a terminal; elsewhere it is told now and
+    then. A service manager always has the newest."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
         self._live = sys.stderr.isatty()
+        self._plain_every_s = _SERVICE_STATUS_S if notifier.listens else _PLAIN_STATUS_S
         self._width = 0
         self._next_plain_s = 0.0
 
@@ -83,12 +143,18 @@ class _Teller:
 
     def status(self, status: Status) -> None:
         line = _status_line(status)
+        self._notifier.status(line)
+        if self._live:
+            self.show(line)
+        elif status.elapsed_s >= self._next_plain_s:
+            self._next_plain_s = status.elapsed_s + self._plain_every_s
+            self._print(line + "\n")
+
+    def show(self, line: str) -> None:
+        """In the place of the line before, on a terminal."""
         if self._live:
             self._print("\r" + line.ljust(self._width))
             self._width = len(line)
-        elif status.elapsed_s >= self._next_plain_s:
-            self._next_plain_s = status.elapsed_s + _PLAIN_STATUS_S
-            self._print(line + "\n")
 
     def _wipe(self) -> None:
         if self._live and self._width:

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import capture.processes
-import capture.service
 from capture.config import Rig
-from capture.processes import CameraProcess
 from capture.service import Service
 from capture.spawn import Child
 from scripts.bench._plan import Plan, current_plan
@@ -37,17 +35,6 @@ class _MeasuredChild(Child):
         super().__init__(name, _MEASURED[entry], job, fds)
 
 
-class _MeasuredCamera(CameraProcess):
-    """A camera whose start signal is preceded by a look at what every process has used so far."""
-
-    __slots__ = ()
-
-    def go(self) -> None:
-        assert isinstance(self.journal, _MeasuredService)
-        self.journal.look_before_the_start()
-        super().go()
-
-
 class _MeasuredService(Service):
     """Knows what every process had used when the first camera was told to go."""
 
@@ -56,15 +43,14 @@ class _MeasuredService(Service):
         self.pids: dict[str, int] = {}
         self.before: dict[str, Usage] = {}
 
-    def look_before_the_start(self) -> None:
-        """Once; the writer has finished its own start by then."""
-        if self.before:
-            return
-        self._wait_until(lambda: self._writer.ready)
-        self.pids = {child.name: child.pid for child in self._children()}
+    def _go(self) -> None:
+        """The writer has finished its own start by then."""
+        self._wait_until(lambda: self._crew.writer.ready)
+        self.pids = {child.name: child.pid for child in self._crew.children}
         self.before = {name: usage_of(pid) for name, pid in self.pids.items()}
         self.before["supervisor"] = own_usage()
         print(json.dumps({"supervisor": os.getpid(), **self.pids}), flush=True)
+        super()._go()
 
 
 def _rig(plan: Plan) -> Rig:
@@ -83,7 +69,6 @@ def _rig(plan: Plan) -> Rig:
 def main() -> int:
     plan = current_plan()
     vars(capture.processes)["Child"] = _MeasuredChild
-    vars(capture.service)["CameraProcess"] = _MeasuredCamera
     service = _MeasuredService(_rig(plan), plan)
     outcome = service.run()
     after = {name: left_usage(plan.usage_folder, name, pid) for name, pid in service.pids.items()}

@@ -93,12 +93,22 @@ class Recording:
         return self.process.returncode, json.loads(lines[-1]) if lines else {}, err
 
 
-def start_recording(rig: Path, root: Path, *arguments: str) -> Recording:
-    """Start `nightrig record` on a rig; stop it with interrupt() or kill_group()."""
-    command = [sys.executable, "-m", "capture", "record", str(rig), "--root", str(root), "--json", *arguments]
+def start_recording(
+    rig: Path,
+    root: Path,
+    *arguments: str,
+    module: str = "capture",
+    environment: dict[str, str] | None = None,
+) -> Recording:
+    """Start `nightrig record` on a rig; stop it with interrupt() or kill_group().
+
+    `module` takes the place of nightrig's own main module, `environment` joins ours.
+    """
+    command = [sys.executable, "-m", module, "record", str(rig), "--root", str(root), "--json", *arguments]
     process = subprocess.Popen(
         command,
         cwd=REPOSITORY,
+        env={**os.environ, **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

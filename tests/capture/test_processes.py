@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from capture.backoff import HELD_S, Backoff
+from capture.journal import Repeats
 from capture.processes import Pulse
-from capture.service import Repeats
 
 
 def test_waits_double_up_to_the_longest_and_never_end() -> None:

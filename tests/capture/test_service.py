@@ -88,11 +88,16 @@ def test_segments_rotate_by_size_and_all_are_sealed(tmp_path: Path) -> None:
             assert file.streams().keys() == {0, 1}
 
 
+def _has_segments(session: Path, count: int) -> bool:
+    return all(len(list((session / camera).glob("*.nrig"))) == count for camera in ("cam0", "cam1"))
+
+
 def test_killed_writer_is_replaced_and_no_frame_is_missing_or_twice(tmp_path: Path) -> None:
     recording = start_recording(small_rig(tmp_path), tmp_path / "out", "--duration", "5")
     recording.wait_until_started()
-    for _ in range(2):
+    for kills in range(2):
         time.sleep(0.8)
+        wait_for(lambda: _has_segments(recording.session, kills + 1), 30)  # noqa: B023 - called at once
         os.kill(recording.child("writer"), signal.SIGKILL)
     code, account, err = recording.finish()
     assert "is started again" in err
