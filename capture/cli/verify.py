@@ -33,6 +33,7 @@ _WORDS = {
     DAMAGE: "DAMAGED: see above; `nightrig recover` makes a clean copy of what is whole",
 }
 _KILLED = "CLEAN: everything in it is {right}, up to the moment it was killed"
+_KILLED_MESHES = "CLEAN: every mesh in it reads, but its writer was killed: what came last may be missing"
 _ALONE = "CLEAN: everything in it is {right}; whether whole cameras are missing nothing says"
 _HEADER = ("stream", "reason", "when", "numbers", "count", "lasting")
 
@@ -117,6 +118,8 @@ def _text(report: Report, recording: Recording) -> str:
 
 
 def _verdict(report: Report) -> str:
+    if report.verdict == CLEAN and report.only_meshes and not report.ended:
+        return _KILLED_MESHES
     if report.verdict == CLEAN and not report.cameras_known:
         return _ALONE
     if report.verdict == CLEAN and not report.ended:

@@ -127,7 +127,7 @@ def test_a_refused_array_is_named_by_the_keys_that_lead_to_it() -> None:
     with pytest.raises(FormatError, match=r"^\.\.\.\['k'\]"):
         read_one(msgpack.packb(deep))
     twice = b"\x82" + 2 * msgpack.packb("hair")
-    with pytest.raises(FormatError, match="^an array of Python objects"):
+    with pytest.raises(FormatError, match=r"^an array of Python objects"):
         read_one(twice[:6] + msgpack.packb(array) + twice[6:] + b"\x01")
     stream = ObjectStream()
     with pytest.raises(FormatError):
