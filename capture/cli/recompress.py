@@ -39,9 +39,10 @@ with another codec that part is given up, and said to be. It needs room on the d
 once more. Everything but depth stays as it is, byte for byte, and a frame that would get larger keeps the
 codec it has. Damaged segments are left alone and named. A recording that is still being written is refused.
 
-Mesh files go the same way, one after the other, and are compared on their grid, number by number. Where the
-kind changes the name does (mesh-000.xz, mesh-000.nrm): the new file is there before the old one goes, and
-what a kill leaves of both the next run puts right. A file that was interrupted is begun again.
+Mesh files go the same way, one after the other, and are compared on their grid, number by number. One that
+would not become smaller in the kind it has stays as it was, and is counted. Where the kind changes the name
+does (mesh-000.xz, mesh-000.nrm): the new file is there before the old one goes, and what a kill leaves of
+both the next run puts right. A file that was interrupted is begun again.
 exit codes: 0 all done; 3 done, but segments had to be left alone, and which; 1 failed; 2 usage;
 130 interrupted."""
 

@@ -31,7 +31,7 @@ from codec.mesh.bodycompress_frames import REJECTED
 from codec.mesh.bodycompress_writer import THREADS_MAX
 from codec.mesh.mesh_files import MeshReader, MeshWriter
 from codec.mesh.msgpack_arrays import pack
-from codec.mesh.native_repack import small_writer
+from codec.mesh.native_repack import fitted_writer
 from codec.records.layout import MESHES
 from codec.records.reader import RecordFile
 
@@ -61,7 +61,7 @@ class Target:
     @property
     def readings(self) -> int:
         """How often each frame is read on the way: progress is counted in that."""
-        return 3 if self.codec == "native" and self.way == "small" else 2
+        return 3 if self.codec == "native" and self.way != "fast" else 2
 
 
 @dataclass(slots=True)
@@ -218,11 +218,11 @@ def _writer(
             threads=min(THREADS_MAX, len(os.sched_getaffinity(0))),
             **preset,
         )
-    if target.way == "small":
+    if target.way != "fast":
         del common["codec"]
         frames = (frame for _, frame in _numbered(reader, Converted(), str(reader.path)))
         return MeshWriter.around(
-            small_writer(temporary, frames, count=len(reader), **common, progress=progress)
+            fitted_writer(temporary, frames, count=len(reader), way=target.way, **common, progress=progress)
         )
     return MeshWriter(
         temporary,

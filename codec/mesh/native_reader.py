@@ -18,7 +18,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from codec.errors import DamagedError, FormatError, NotOurFileError
-from codec.mesh._affine_model import PointOrder, read_model
+from codec.mesh._affine_model import KIND_AFFINE, PointOrder, read_model
 from codec.mesh._segment import MAX_FRAMES, Frame
 from codec.mesh._segment_reader import SegmentFrames, read_head, read_segment
 from codec.mesh.frame_cursor import TIME_KEY, time_ns
@@ -97,6 +97,20 @@ class NativeMeshReader:
     def way(self) -> str:
         """ "small" for a file that was packed for keeping; "" for any other."""
         return str(self._head.get("way", ""))
+
+    @property
+    def has_models(self) -> bool:
+        """Whether there is a model in it: its segments, or those from some time on, are affine ones."""
+        entries = self._file.entries
+        models = entries["kind"] == MESH_MODEL
+        for name in np.unique(entries["number"][models]):
+            index = int(np.flatnonzero(models & (entries["number"] == name))[0])
+            try:
+                if self._file.read(index).payload[:1] == bytes([KIND_AFFINE]):
+                    return True
+            except DamagedError:  # told by whoever reads its meshes
+                continue
+        return False
 
     @property
     def fps(self) -> float | None:

@@ -289,3 +289,26 @@ def test_what_a_killed_writer_had_in_hand_is_named_where_body_parameters_tell(
     assert "nothing was lost" not in told
     assert main(["verify", str(tmp_path / "copy")]) == 0
     assert named in capsys.readouterr().out
+
+
+def test_info_tells_the_ways_of_native_files_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.xz"
+    random = np.random.default_rng(1)
+    shape = np.cumsum(random.normal(0, 20, (2, 300, 3)), axis=1)
+    with MeshWriter(path, preset=0) as writer:
+        for n in range(1500):  # noise that is the same for four points on end, which fast cannot see
+            noise = np.repeat(random.normal(0, 5, (2, 75, 3)), 4, axis=1)
+            writer.append(shape + 3 * n + noise)
+    kinds = {}
+    for way in ("fast", "affine", "small"):
+        out = tmp_path / f"{way}.nrm"
+        assert main(["convert", str(path), str(out), "--way", way]) == 0
+        capsys.readouterr()
+        assert main(["info", str(out), "--json"]) == 0
+        kinds[way] = json.loads(capsys.readouterr().out)["mesh_files"][0]["kind"]
+    assert kinds == {way: f"native, {way}" for way in kinds}
+    short = write(tmp_path / "short.xz", count=20)
+    assert main(["convert", str(short), str(tmp_path / "b.nrm")]) == 0
+    assert "native, small (fast)" in capsys.readouterr().out
