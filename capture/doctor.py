@@ -17,7 +17,7 @@ from capture.codec_choice import CPU_SHARE, DISK_SHARE, Choice, Machine, Reckoni
 from capture.codec_trial import existing_folder
 from capture.config import Rig
 from capture.demand import Costs, StreamDemand
-from capture.kernels import how_to_get_kernels
+from capture.kernels import costs_without_kernels, how_to_get_kernels
 from capture.mesh_demand import FEW, MeshReckoning, makes_meshes, reckon_meshes
 from capture.usb import Controller, controllers, is_pi_4
 from codec.depth import DEFAULT_CODEC, has_kernels
@@ -118,8 +118,10 @@ def _judge_codec(report: Report, choice: Choice) -> None:
         what = f"record.codec = {choice.asked!r} gives way to {choice.codec}: {choice.reason}"
         report.findings.append(Finding(False, what, "set record.codec to 'auto' or to what keeps pace"))
     way = how_to_get_kernels()
-    if way and report.codecs:
-        what = "the native depth kernels are not built: depth takes twice the disk it could"
+    native_meshes = bool(report.meshes) and report.mesh_codec == "native"
+    costs = costs_without_kernels(depth=bool(report.codecs), native_meshes=native_meshes)
+    if way and costs:
+        what = f"the native kernels are not built: {'; '.join(costs)}"
         report.findings.append(Finding(False, what, way))
 
 

@@ -12,7 +12,7 @@ from capture._system import install_hint, missing_libraries, realsense_advice_he
 from capture.codec_choice import candidates
 from capture.config import AUTO, load_rig
 from capture.doctor import Report, examine
-from capture.kernels import how_to_get_kernels
+from capture.kernels import costs_without_kernels, how_to_get_kernels
 from capture.mesh_demand import FEW
 from capture.versions import versions
 
@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         if report:  # among whose findings the kernels are
             _print_report(report)
         elif machine["kernels"]:
-            print(f"{'kernels':<16}not built, and depth takes twice the disk it could: {machine['kernels']}")
+            costs = "; ".join(costs_without_kernels(depth=True, native_meshes=True))
+            print(f"{'kernels':<16}not built: {costs}; {machine['kernels']}")
     return 0 if report is None or report.fits else 1
 
 
