@@ -201,7 +201,7 @@ def _check_meshes(paths: Sequence[Path], report: Report, progress: Callable[[int
                         seen.append(number)
                 note, closed = reader.damage, reader.closed
         except (FormatError, StorageError) as error:
-            note = str(error)
+            note = str(error).removeprefix(f"{path}: ")
         if note:
             report.damage.append(BadStretch(path, 0, size, note))
         elif not closed:

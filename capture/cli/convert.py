@@ -117,7 +117,7 @@ def _facts(args: argparse.Namespace, done: Converted, before: str, after: str, c
         "quantization_mm": done.quantization_mm,
         "before_bytes": done.before_bytes,
         "after_bytes": done.after_bytes,
-        "ratio": round(done.before_bytes / done.after_bytes, 3) if done.after_bytes else None,
+        "ratio": round(done.before_bytes / done.after_bytes, 3) if done.lossless else None,
         "ratio_to_float32": round(done.raw_bytes / done.after_bytes, 3) if done.after_bytes else None,
         "unknown_people_left_out": done.left_out,
         "partly_known_people_left_out": done.cut,
@@ -153,12 +153,14 @@ def _times(count: int) -> str:
 
 
 def _summary(out: Path, done: Converted, before: str, after: str) -> str:
-    change = done.before_bytes / done.after_bytes
-    told = f"{change:.2f} times smaller" if change >= 1 else f"{1 / change:.2f} times larger"
+    told = ""
+    if done.lossless:  # else it is smaller for what is missing, too
+        change = done.before_bytes / done.after_bytes
+        told = f", {change:.2f} times smaller" if change >= 1 else f", {1 / change:.2f} times larger"
     against = (
         f", {done.raw_bytes / done.after_bytes:.1f} times smaller than float32" if done.raw_bytes else ""
     )
     return (
         f"{plural(done.frames, 'frame')}, {plural(done.people, 'mesh', 'meshes')}: {size(done.before_bytes)}"
-        f" ({before}) -> {size(done.after_bytes)} ({after}), {told}{against}; every number compared: {out}"
+        f" ({before}) -> {size(done.after_bytes)} ({after}){told}{against}; every number compared: {out}"
     )

@@ -13,6 +13,7 @@ from capture.cli._kernels import warn_of_verifying
 from capture.cli._progress import Progress, clock, size
 from capture.cli._tables import plural, table
 from capture.recording import RecordedGap, Recording
+from capture.session import is_mesh_path
 from capture.verification import CLEAN, DAMAGE, EMPTY, LOSS, UNACCOUNTED, Report, total_bytes, verify
 
 HELP = "read every byte of a recording: is every frame there, and right"
@@ -99,7 +100,9 @@ def _text(report: Report, recording: Recording) -> str:
     if report.gaps:
         lines += [table(_HEADER, [_row(gap, recording) for gap in report.gaps], left=4), ""]
     for damage in report.damage:
-        lines.append(f"damage: {damage.path} at byte {damage.offset}, {damage.length} bytes: {damage.what}")
+        # Of a mesh file `what` says where; the stretch is all of it.
+        where = "" if is_mesh_path(damage.path) else f" at byte {damage.offset}, {damage.length} bytes"
+        lines.append(f"damage: {damage.path}{where}: {damage.what}")
     lines += [f"problem: {problem}" for problem in report.problems]
     lines += [f"note: {note}" for note in report.notes]
     if report.meshes_lost:

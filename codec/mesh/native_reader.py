@@ -193,13 +193,17 @@ class NativeMeshReader:
         except FormatError as error:
             # Numbered as this reader does, which a lost segment before it may have moved.
             last = int(self._ends[segment]) - 1
-            told = f"frames {last + 1 - int(self._counts[segment])} to {last}: {error}"
+            told = f"frames {last + 1 - int(self._counts[segment])} to {last}: {self._here(error)}"
             self._broken[segment] = told
             raise type(error)(f"{self.path}: {told}") from error
         self._held[segment] = frames
         while len(self._held) > _HELD_SEGMENTS:
             self._held.popitem(last=False)
         return frames
+
+    def _here(self, error: FormatError) -> str:
+        """Without the name of this file, which whoever tells it says once."""
+        return str(error).removeprefix(f"{self.path}: ")
 
     def _check_rest(self) -> None:
         """Records that nothing had to be read from: the file's own, and models of which another copy is
@@ -209,7 +213,7 @@ class NativeMeshReader:
                 try:
                     self._file.read(int(index))
                 except DamagedError as error:
-                    self._lost_records[int(index)] = f"{name}: {error}"
+                    self._lost_records[int(index)] = f"{name}: {self._here(error)}"
 
     def _model(self, name: int) -> PointOrder:
         """A model by its name, from any of its copies. Raises FormatError."""

@@ -312,3 +312,37 @@ def test_info_tells_the_ways_of_native_files_apart(
     short = write(tmp_path / "short.xz", count=20)
     assert main(["convert", str(short), str(tmp_path / "b.nrm")]) == 0
     assert "native, small (fast)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_a_line_of_damage_says_the_file_and_the_place_once(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = damaged(write(tmp_path / f"a.{suffix}"))
+    main(["verify", str(path)])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("damage: ")]
+    assert line.startswith(f"damage: {path}: ")
+    assert (line.count(str(path)), line.count("at byte ")) == (1, 1)
+    main(["recover", str(path), "--out", str(tmp_path / "copy")])
+    assert capsys.readouterr().out.splitlines()[0].count(str(path)) == 1
+
+
+def test_convert_does_not_call_a_file_smaller_for_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = damaged(write(tmp_path / "a.nrm"))
+    assert main(["convert", str(path), str(tmp_path / "b.nrm")]) == 3
+    assert "times smaller," not in capsys.readouterr().out
+    assert main(["convert", str(path), str(tmp_path / "c.nrm"), "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["ratio"] is None
+
+
+def test_interrupted_among_mesh_files_it_says_that_one_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("capture.mesh_recompression.write_converted", interrupted)
+    assert main(["recompress", str(write(tmp_path / "a.xz")), "--meshes", "small"]) == 130
+    assert "from its beginning" in capsys.readouterr().err
