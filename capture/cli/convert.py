@@ -17,7 +17,8 @@ from codec.mesh.conversion import WAYS, Converted, Target, convert
 
 HELP = "turn a mesh file into one of the other kind, on the same grid"
 EPILOG = """kinds:
-  bodycompress   .xz, .zst: opens with bodycompress and `xz -d`; everything of 0.1, 0.2 and 0.3 is read
+  bodycompress   .xz, .zst: opens with bodycompress and `xz -d`; everything of 0.1, 0.2 and 0.3 is read;
+                 .zst needs the package zstandard (the extra zstd), to be written and to be read
   native         .nrm: a third of the size; docs/FORMAT.md
 
 examples:
