@@ -44,7 +44,8 @@ class Report:
 
     streams: list[StreamDemand] = field(default_factory=list)
     disk_folder: str = ""
-    gb_per_hour: float = 0.0
+    gb_per_hour: float = 0.0  # with the meshes of one person
+    mesh_gb_per_hour: float = 0.0  # these alone
     hours_left: float | None = None
     disk_free_gb: float = 0.0
     disk_write_mb_s: float = 0.0
@@ -136,8 +137,10 @@ def _reckon_disk(report: Report, rig: Rig, root: Path) -> None:
                 "mount the disk first, or choose another record.root",
             )
         )
-    needed = sum(stream.disk_mb_s for stream in report.streams)
+    meshes_mb_s = next((each.disk_mb_s[0] for each in report.meshes if each.codec == report.mesh_codec), 0.0)
+    needed = sum(stream.disk_mb_s for stream in report.streams) + meshes_mb_s
     report.gb_per_hour = needed * 3600 * _MB / _GB
+    report.mesh_gb_per_hour = meshes_mb_s * 3600 * _MB / _GB
     usable_gb = max(0.0, report.disk_free_gb - rig.record.reserve_mb * (1 << 20) / _GB)
     report.hours_left = usable_gb / report.gb_per_hour if report.gb_per_hour else None
     if needed > DISK_SHARE * report.disk_write_mb_s:

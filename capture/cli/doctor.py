@@ -112,7 +112,7 @@ def _print_meshes(report: Report) -> None:
             f"{each.codec:<16}{each.ms_per_mesh:>8.2f}{each.cores[0]:>9.2f}{each.cores[1]:>10.2f}"
             f"{each.disk_mb_s[0]:>8.2f}{each.disk_mb_s[1]:>10.2f}{mark}"
         )
-    print("these come on top of what follows, and so does estimating them\n")
+    print("these cores come on top of what follows, and so does estimating them\n")
 
 
 def _print_report(report: Report) -> None:
@@ -126,8 +126,13 @@ def _print_report(report: Report) -> None:
             f"{s.usb_mb_s:>10.1f}{s.cpu_cores:>7.2f}{mark}"
         )
     hours = "" if report.hours_left is None else f", full after {report.hours_left:.1f} h"
+    meshes = ""
+    if report.meshes:
+        meshes = (
+            f" ({report.mesh_gb_per_hour:.2f} of it meshes of one person, as much for each other)"
+        )
     print(
-        f"\ndisk    {report.gb_per_hour:.1f} GB/h; {report.disk_free_gb:.0f} GB free{hours};"
+        f"\ndisk    {report.gb_per_hour:.1f} GB/h{meshes}; {report.disk_free_gb:.0f} GB free{hours};"
         f" {report.disk_folder} takes {report.disk_write_mb_s:.0f} MB/s synced"
     )
     if report.codecs:
