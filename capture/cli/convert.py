@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         count, before = len(reader), kind_of(reader)
     steps = target.readings
     with Progress("convert", steps * count, unit="frames", steps=steps) as progress, CtrlC(progress.say):
-        done = convert(args.source, args.out, target, progress)
+        done = convert(args.source, args.out, target, progress, progress.stage)
     with MeshReader(args.out) as reader:
         after = kind_of(reader)
     code = 0 if done.lossless else 3

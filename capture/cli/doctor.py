@@ -128,9 +128,7 @@ def _print_report(report: Report) -> None:
     hours = "" if report.hours_left is None else f", full after {report.hours_left:.1f} h"
     meshes = ""
     if report.meshes:
-        meshes = (
-            f" ({report.mesh_gb_per_hour:.2f} of it meshes of one person, as much for each other)"
-        )
+        meshes = f" ({report.mesh_gb_per_hour:.2f} of it meshes of one person, as much for each other)"
     print(
         f"\ndisk    {report.gb_per_hour:.1f} GB/h{meshes}; {report.disk_free_gb:.0f} GB free{hours};"
         f" {report.disk_folder} takes {report.disk_write_mb_s:.0f} MB/s synced"

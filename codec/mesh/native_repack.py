@@ -31,6 +31,8 @@ from codec.mesh.native_writer import NativeMeshWriter, can_be_ordered, write_mod
 from codec.records.writer import RecordWriter
 
 Frame = dict[str, Any]
+Stage = Callable[[str], None]
+"""Told what takes long and cannot be counted, and "" when that is over."""
 
 RUNS = 120
 """Four times as many as in live writing: what a fit of many neighbours takes to be better than one of few."""
@@ -77,6 +79,7 @@ class Survey:
         self._seen: dict[Signature, _Seen] = {}
         self._run: list[GridFrame] = []
         self._count = 0
+        self._stage: Stage = lambda _: None
 
     def see(self, frame: Frame) -> None:
         """Take notice of a frame. One that cannot be stored is passed over: writing it tells why."""
@@ -111,9 +114,11 @@ class Survey:
             seen.next_sample = 2 * self._count
             seen.samples = [*seen.samples[1 - _SAMPLES :], (run, batch)]
 
-    def choose(self) -> Chosen:
-        """Fit, and say what each kind of meshes is to be written with. Takes seconds of a core."""
+    def choose(self, stage: Stage = lambda _: None) -> Chosen:
+        """Fit, and say what each kind of meshes is to be written with. Takes up to a minute of a core, which
+        `stage` is told of."""
         self._end_run()
+        self._stage = stage
         return Chosen({signature: self._best(signature, seen) for signature, seen in self._seen.items()})
 
     def _best(self, signature: Signature, seen: _Seen) -> PointOrder | None:
@@ -137,7 +142,11 @@ class Survey:
 
         if total_bytes(order) < _LEAST_MODEL_BYTES * (order.vertices + order.joints):
             return order
-        return min([order, *self._fitted(seen.training)], key=total_bytes)
+        self._stage("fitting a model")
+        try:
+            return min([order, *self._fitted(seen.training)], key=total_bytes)
+        finally:
+            self._stage("")
 
     def _fitted(self, training: Training) -> list[PointOrder]:
         if not training.possible or training.kept < _LEAST_RUNS:
@@ -199,6 +208,7 @@ def fitted_writer(
     quantization_mm: float,
     fps: float | None,
     progress: Callable[[int], None] = lambda _: None,
+    stage: Stage = lambda _: None,
 ) -> NativeMeshWriter:
     """A writer that already knows the frames it is going to get: about `count` of them. way: small or affine.
 
@@ -213,7 +223,7 @@ def fitted_writer(
         metadata=metadata,
         quantization_mm=quantization_mm,
         fps=fps,
-        models=survey.choose(),
+        models=survey.choose(stage),
         segment_frames=SEGMENT_FRAMES,
         head={"way": "small"} if way == "small" else None,
     )

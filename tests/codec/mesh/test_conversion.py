@@ -241,7 +241,9 @@ def test_a_short_file_gets_no_model_that_takes_more_than_it_saves(
     frames = [{"vertices": v, "n": n} for n, v in enumerate(moving_bodies(count, points=1500))]
     path = write_native(tmp_path / "a.nrm", frames)
     fast = convert(path, tmp_path / "fast.nrm", Target("native", way="fast")).after_bytes
-    done = convert(path, tmp_path / "b.nrm", Target("native", way=way))
+    stages: list[str] = []
+    done = convert(path, tmp_path / "b.nrm", Target("native", way=way), stage=stages.append)
+    assert stages == ([] if count == 30 else ["fitting a model", ""])
     assert done.after_bytes < fast + 200  # the word of its way, and other ends of segments
     with MeshReader(tmp_path / "b.nrm") as reader:
         assert reader.has_models == (done.after_bytes < fast - 200)
