@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from capture.cli._kernels import warn_of_recording_meshes
 from capture.config import Rig, load_rig
 from capture.service import Outcome, Service, Status
 from capture.session import load_session
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if args.duration is not None and not args.duration > 0:
         raise ConfigError(f"--duration {args.duration:g}: must be above 0 seconds")
     rig = load_rig(args.config).rig
+    warn_of_recording_meshes(rig)
     teller = _Teller()
     outcome = Service(
         rig,
