@@ -17,7 +17,7 @@ from capture.codec_choice import CPU_SHARE, DISK_SHARE, Choice, Machine, Reckoni
 from capture.codec_trial import existing_folder
 from capture.config import Rig
 from capture.demand import Costs, StreamDemand
-from capture.kernels import how_to_get_kernels
+from capture.kernels import costs_without_kernels, how_to_get_kernels
 from capture.mesh_demand import FEW, MeshReckoning, makes_meshes, reckon_meshes
 from capture.reserve import reserve_bytes
 from capture.usb import Controller, controllers, is_pi_4
@@ -45,7 +45,8 @@ class Report:
 
     streams: list[StreamDemand] = field(default_factory=list)
     disk_folder: str = ""
-    gb_per_hour: float = 0.0
+    gb_per_hour: float = 0.0  # with the meshes of one person
+    mesh_gb_per_hour: float = 0.0  # these alone
     hours_left: float | None = None
     disk_free_gb: float = 0.0
     disk_reserve_gb: float = 0.0
@@ -120,8 +121,10 @@ def _judge_codec(report: Report, choice: Choice) -> None:
         what = f"record.codec = {choice.asked!r} gives way to {choice.codec}: {choice.reason}"
         report.findings.append(Finding(False, what, "set record.codec to 'auto' or to what keeps pace"))
     way = how_to_get_kernels()
-    if way and report.codecs:
-        what = "the native depth kernels are not built: depth takes twice the disk it could"
+    native_meshes = bool(report.meshes) and report.mesh_codec == "native"
+    costs = costs_without_kernels(depth=bool(report.codecs), native_meshes=native_meshes)
+    if way and costs:
+        what = f"the native kernels are not built: {'; '.join(costs)}"
         report.findings.append(Finding(False, what, way))
 
 
@@ -136,8 +139,10 @@ def _reckon_disk(report: Report, rig: Rig, root: Path) -> None:
                 "mount the disk first, or choose another record.root",
             )
         )
-    needed = sum(stream.disk_mb_s for stream in report.streams)
+    meshes_mb_s = next((each.disk_mb_s[0] for each in report.meshes if each.codec == report.mesh_codec), 0.0)
+    needed = sum(stream.disk_mb_s for stream in report.streams) + meshes_mb_s
     report.gb_per_hour = needed * 3600 * _MB / _GB
+    report.mesh_gb_per_hour = meshes_mb_s * 3600 * _MB / _GB
     reserve_gb = reserve_bytes(rig.record.reserve_mb, needed * _MB) / _GB
     usable_gb = max(0.0, report.disk_free_gb - reserve_gb)
     report.disk_reserve_gb = reserve_gb

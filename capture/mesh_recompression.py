@@ -82,6 +82,7 @@ class MeshRecompression:
         the largest new file, NotOurFileError, StorageError.
         """
         self._path, self._target, self._again = path, target, again
+        self._stage: Callable[[str], None] = lambda _: None
         self._held = contextlib.ExitStack()
         try:
             self._open()
@@ -171,8 +172,14 @@ class MeshRecompression:
         """How often each of these is read on the way: progress is counted in that."""
         return self._target.readings
 
-    def run(self, progress: Progress = lambda _: None) -> MeshReport:
-        """Do it. Raises DiskFullError or StorageError; what was done until then stays done."""
+    def run(
+        self, progress: Progress = lambda _: None, stage: Callable[[str], None] = lambda _: None
+    ) -> MeshReport:
+        """Do it. `stage` is told what takes long and cannot be counted, and "" when that is over.
+
+        Raises DiskFullError or StorageError; what was done until then stays done.
+        """
+        self._stage = stage
         report = MeshReport(self._path, len(self._plans))
         everything = [plan.path for plan in self._plans] + list(self._doubles)
         for left in session.list_temporary_segments(path.resolve() for path in everything):
@@ -246,8 +253,8 @@ class MeshRecompression:
     def _replace(
         self, plan: MeshPlan, old: Path, temporary: Path, report: MeshReport, progress: Progress
     ) -> None:
-        target = replace(self._target, closed=plan.closed)
-        done = write_converted(old, temporary, target, progress)
+        target = replace(self._target, closed=plan.closed, whole=True)
+        done = write_converted(old, temporary, target, progress, self._stage)
         if why := _loss(done):
             report.left_alone.append((plan.path, f"{plan.path}: {why}"))
             return

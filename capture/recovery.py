@@ -15,17 +15,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from capture import session
+from capture._missing_meshes import NO_NUMBERS, Numbers, tell_missing_meshes
 from capture._new_folder import make_new_folder
 from capture._segment_survey import numbered_name
 from capture._verify_ledger import COUNTED_REASONS
 from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
-from capture.recording import ESTIMATOR, begins_with_record, session_trouble
+from capture.recording import ESTIMATOR, begins_with_record, session_trouble, whole_number
 from codec import durable
 from codec.durable import AppendFile
 from codec.errors import CodecError, FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader, MeshWriter
 from codec.records.account import FrameAccount
+from codec.records.layout import FRAME
 from codec.records.reader import RecordFile
 from codec.records.recovery import FileReport, Salvage, recover_file
 
@@ -43,12 +47,17 @@ Progress = Callable[[int], None]
 
 @dataclass(slots=True)
 class RecoveryReport:
-    """What was saved and what was not. `notes` say what befell single files, `path` is the copy."""
+    """What was saved and what was not. `notes` say what befell single files, `path` is the copy.
+
+    `meshes_killed`: the writer of a mesh file was killed. What it had in hand was never in the recording;
+    `notes` name it where body parameters tell.
+    """
 
     path: Path
     records: FileReport = field(default_factory=FileReport)
     meshes: int = 0
     mesh_loss: bool = False
+    meshes_killed: bool = False
     frames_missing: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -70,12 +79,14 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
     meshes = {}
     for mesh in found.meshes:
         target = _target(found.folder, mesh, out)
-        meshes[target] = _recover_mesh(mesh, target, report)
+        meshes[target] = _recover_mesh(mesh, target, report, alone=not found.series)
         progress(session.file_size(mesh))
     for series in found.series:
         places = _places(found.folder, series, out, alone=path.is_file())
-        beside = sum(count for mesh, count in meshes.items() if mesh.parent == places[0][1].parent)
-        recovery = _Series(places, beside, report, alone=path.is_file())
+        beside = [numbers for mesh, numbers in meshes.items() if mesh.parent == places[0][1].parent]
+        recovery = _Series(places, sum(map(len, beside)), report, alone=path.is_file())
+        if beside and report.meshes_killed:
+            report.notes += tell_missing_meshes(series.name, recovery.results, beside)
         recovery.recover(_totals(found.info, series.name), progress)
     if not report.records.recovered and not report.meshes:
         raise NotOurFileError(f"{path}: there is nothing in it that can be recovered")
@@ -139,6 +150,8 @@ class _Series:
         self._mesh_streams: set[int] = set()
         self._names: dict[int, str] = {}
         self._totals: dict[str, dict[str, int]] = {}
+        self.results: list[Numbers] = []
+        """Frame numbers of body parameters."""
         self._readable = [self._survey(place, path, alone=alone) for place, (path, _) in enumerate(places)]
         for stream in self._mesh_streams:
             self._account.found_elsewhere(stream, meshes)
@@ -155,7 +168,10 @@ class _Series:
             return False
         with file:
             self._account.claim(file, place)
+            frames = file.entries[file.of_kind(FRAME)]
             for index, stream in file.streams().items():
+                if stream.get("pixel_format") == "f32":
+                    self.results.append(frames["number"][frames["stream"] == index].astype(np.int64))
                 camera = stream.get("camera")
                 if isinstance(camera, dict) and camera.get("backend") == ESTIMATOR:
                     self._account.numbered = False
@@ -200,12 +216,15 @@ class _Series:
         return {key: [totals.get(key, 0) for totals in own] for key in ("written", *_TOTALLED_REASONS)}
 
 
-def _recover_mesh(source: Path, target: Path, report: RecoveryReport) -> int:
-    """Copy a mesh file that is whole, write what is left of one that is not; how many frames there are."""
+def _recover_mesh(source: Path, target: Path, report: RecoveryReport, *, alone: bool) -> Numbers:
+    """Copy a mesh file that is whole, write what is left of one that is not; the number of each frame there,
+    -1 for one that has none. `alone`: nothing else tells of what it should hold."""
+    numbers = NO_NUMBERS
     try:
         with MeshReader(source) as reader:
             refused: list[str] = []
-            count = sum(1 for _ in _readable(reader, refused))
+            numbers = np.array([_number_of(frame) for frame in _readable(reader, refused)], np.int64)
+            count = len(numbers)
             note = "; ".join(filter(None, [reader.damage, *refused]))
             if not note and reader.closed:
                 _copy(source, target)
@@ -213,15 +232,25 @@ def _recover_mesh(source: Path, target: Path, report: RecoveryReport) -> int:
                 recover_file(source, target)  # segments that are whole, as they are
             elif count:
                 count = _rewrite(reader, target)
+            if not reader.closed:
+                report.meshes_killed = True
+                if alone and not note:
+                    report.notes.append(f"{source}: its writer was killed: what came last may be missing")
     except (FormatError, StorageError) as error:
         if target.exists():
             raise  # the copy failed, not the source
         count, note = 0, str(error)
+    numbers = numbers[:count]  # fewer than were read, where damage left frames that nobody could have written
     if note:
         report.mesh_loss = True
         report.notes.append(f"{source}: {count} meshes saved; {note}")
     report.meshes += count
-    return count
+    return numbers
+
+
+def _number_of(frame: dict[str, Any]) -> int:
+    number = whole_number(frame.get("frame_number"))
+    return number if number is not None and 0 <= number < 1 << 62 else -1
 
 
 def _readable(reader: MeshReader, refused: list[str]) -> Iterator[dict[str, Any]]:

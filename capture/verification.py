@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from capture import session
+from capture._missing_meshes import tell_missing_meshes
 from capture._segment_survey import numbered_name
 from capture._verify_file import BadStretch, FileCheck, check_file
-from capture._verify_ledger import SeriesLedger, StreamCount, told_ranges
+from capture._verify_ledger import SeriesLedger, StreamCount
 from capture.deleted import DeletedSegment, deleted_segments, deletion_notes, of_series
 from capture.recording import RecordedGap, Recording, begins_with_record, whole_number
 from codec.errors import FormatError, NotOurFileError, StorageError
@@ -54,6 +55,7 @@ class Report:
     ended: bool = True  # false where the recording was killed: what came last may never have been written
     is_session: bool = False
     cameras_known: bool = True  # false where nothing says which cameras there should be
+    only_meshes: bool = False  # no body parameters beside them, which would tell how many there were
 
     @property
     def verdict(self) -> str:
@@ -91,6 +93,11 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
     threads = max(1, os.cpu_count() or 1)
     with _leaving_the_queue(ThreadPoolExecutor(threads, thread_name_prefix="verify")) as pool:
         meshes = _check_meshes(found.meshes, report, progress)
+        report.only_meshes = bool(meshes) and not found.series
+        if report.only_meshes:
+            report.ended = all(mesh.closed for mesh in meshes)
+        # A copy that `recover` made of a killed recording is closed; that it was killed still stands in it.
+        was_killed = found.is_session and bool(found.info) and not isinstance(found.info.get("totals"), dict)
         counts: dict[str, StreamCount] = {}
         for series in found.series:
             alone = path.is_file()
@@ -111,7 +118,8 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
             report.problems += findings.problems
             report.notes += findings.notes
             report.meshes_lost += findings.meshes_lost
-            if beside and (findings.meshes_lost or ledger.killed or any(mesh.damaged for mesh in beside)):
+            is_short = any(mesh.damaged or not mesh.closed for mesh in beside) or was_killed
+            if beside and (is_short or findings.meshes_lost or ledger.killed):
                 report.notes += _frames_without_meshes(name, files, beside)
             counts |= ledger.counts()
     there = {series.segments[0].parent.name for series in found.series}
@@ -202,7 +210,7 @@ def _check_meshes(paths: Sequence[Path], report: Report, progress: Callable[[int
                         seen.append(number)
                 note, closed = reader.damage, reader.closed
         except (FormatError, StorageError) as error:
-            note = str(error)
+            note = str(error).removeprefix(f"{path}: ")
         if note:
             report.damage.append(BadStretch(path, 0, size, note))
         elif not closed:
@@ -216,22 +224,13 @@ def _check_meshes(paths: Sequence[Path], report: Report, progress: Callable[[int
 
 def _frames_without_meshes(name: str, files: Sequence[FileCheck], meshes: Sequence[_MeshFile]) -> list[str]:
     """Which results of an estimator have body parameters, and no mesh any more."""
-    there = np.concatenate([mesh.numbers for mesh in meshes])
     results = [
         file.frames["number"][file.frames["stream"] == stream].astype(np.int64)
         for file in files
         for stream, described in file.streams.items()
         if described.get("pixel_format") == "f32"
     ]
-    missing = np.setdiff1d(np.concatenate([*results, np.zeros(0, np.int64)]), there)
-    if not missing.size:
-        return []
-    # By their place among the results: an estimator does not look at every frame.
-    of_results = np.unique(np.concatenate(results))
-    places = np.searchsorted(of_results, missing)
-    breaks = np.flatnonzero(np.diff(places) > 1) + 1
-    spans = [(int(run[0]), int(run[-1])) for run in np.split(missing, breaks)]
-    return [f"{name}: the meshes of {missing.size} results are missing: frames {told_ranges(spans)}"]
+    return tell_missing_meshes(name, results, [mesh.numbers for mesh in meshes])
 
 
 def _compare_session(

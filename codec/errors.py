@@ -26,6 +26,12 @@ the command line prints it as it stands.
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parent.parent
+
 
 class NightrigError(Exception):
     """Root of the tree; `except NightrigError` catches everything the command line explains."""
@@ -39,11 +45,16 @@ class MissingExtraError(NightrigError):
     """An optional package is not installed."""
 
     def __init__(self, *, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{purpose} needs {package}, which is not installed: pip install 'nightrig[{extra}]'"
-        )
+        super().__init__(f"{purpose} needs {package}, which is not installed: {how_to_install_extra(extra)}")
         self.package = package
         self.extra = extra
+
+
+def how_to_install_extra(extra: str) -> str:
+    """For the interpreter that runs us; from the checkout where we are one, which no registry knows."""
+    is_checkout = (_ROOT / "pyproject.toml").is_file()
+    what = f"-e {shlex.quote(f'{_ROOT}[{extra}]')}" if is_checkout else f"'nightrig[{extra}]'"
+    return f"{shlex.quote(sys.executable)} -m pip install {what}"
 
 
 class FormatError(NightrigError):

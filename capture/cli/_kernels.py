@@ -13,7 +13,9 @@ from pathlib import Path
 from capture.cli._codecs import codec_counts
 from capture.cli._progress import duration
 from capture.cli._tables import plural
-from capture.kernels import how_to_get_kernels, twin_read_s, twin_write_s
+from capture.config import Rig
+from capture.kernels import costs_without_kernels, how_to_get_kernels, twin_read_s, twin_write_s
+from capture.mesh_demand import makes_meshes
 from capture.recording import RecordedStream, Recording
 from codec.depth import has_kernels
 
@@ -25,6 +27,15 @@ def warn_of_verifying(path: Path) -> None:
     with Recording(path) as recording:
         frames, pixels = _slow(recording.streams.values())
     _tell(frames, sum(twin_read_s(codec, count) for codec, count in pixels.items()), pixels, with_sum=True)
+
+
+def warn_of_recording_meshes(rig: Rig) -> None:
+    """Before native mesh files are recorded. Of depth `doctor` tells; a recording does not choose by it."""
+    native = makes_meshes(rig) and rig.record.mesh_codec == "native"
+    costs = costs_without_kernels(depth=False, native_meshes=native)
+    if costs:
+        told = f"the native kernels are not built: {costs[0]}; {how_to_get_kernels()}"
+        print(told, file=sys.stderr, flush=True)
 
 
 def warn_of_showing(streams: Iterable[RecordedStream]) -> None:

@@ -21,9 +21,12 @@ MESH_HEADER = ("meshes", "kind", "frames", "people", "points", "step", "file", "
 
 
 def kind_of(reader: MeshReader) -> str:
-    """ "native", "native, small" or "bodycompress 0.3, xz"."""
+    """ "native, fast", "native, affine", "native, small" or "bodycompress 0.3, xz". A small file in which no
+    model pays is "native, small (fast)"."""
     if reader.codec == "native":
-        return f"native, {reader.way}" if reader.way else "native"
+        if reader.way:
+            return f"native, {reader.way}" + ("" if reader.has_models else " (fast)")
+        return f"native, {'affine' if reader.has_models else 'fast'}"
     version = ".".join(map(str, (reader.version or ())[:2]))
     return f"bodycompress {version}, {reader.compression}"
 

@@ -46,7 +46,7 @@ class Progress:
         stream: TextIO | None = None,
     ) -> None:
         self._label, self._total, self._unit, self._steps = label, total, unit, steps
-        self.note = ""
+        self.note = self._stage = ""
         self._left_s = left_s or self._left_at_this_rate
         self._stream = sys.stderr if stream is None else stream
         self._shown = self._stream.isatty()
@@ -66,6 +66,13 @@ class Progress:
         with self._lock:
             self._done += amount
             if self._shown and time.monotonic() - self._drawn_s >= _EVERY_S and not self._closed.is_set():
+                self._draw()
+
+    def stage(self, what: str) -> None:
+        """What is being done that nothing counts, instead of a time left that only grows; "" for none."""
+        with self._lock:
+            self._stage = what
+            if self._shown and not self._closed.is_set():
                 self._draw()
 
     def say(self, line: str) -> None:
@@ -110,8 +117,9 @@ class Progress:
     def _counts(self) -> str:
         elapsed_s = self._drawn_s - self._began_s
         rate = self._done / elapsed_s if elapsed_s > 0 else 0.0
-        left_s = self._left_s() if self._done < self._total else None
+        left_s = self._left_s() if self._done < self._total and not self._stage else None
         time_told = f"{clock(elapsed_s)} so far" if left_s is None else f"{clock(left_s)} left"
+        time_told += f", {self._stage}" if self._stage else ""
         if self._unit == "B":
             return f"{size(self._done)} of {size(self._total)}, {size(rate)}/s  {time_told}"
         done, total = self._done // self._steps, self._total // self._steps

@@ -24,7 +24,7 @@ def recompress_meshes(
             Progress("recompress meshes", steps * work.frames, unit="frames", steps=steps) as progress,
             CtrlC(progress.say, at_once=at_once),
         ):
-            report = work.run(progress)
+            report = work.run(progress, progress.stage)
     code = 3 if report.left_alone else 0
     return _facts(report, name), _lines(report, name), code
 

@@ -17,7 +17,8 @@ from codec.mesh.conversion import WAYS, Converted, Target, convert
 
 HELP = "turn a mesh file into one of the other kind, on the same grid"
 EPILOG = """kinds:
-  bodycompress   .xz, .zst: opens with bodycompress and `xz -d`; everything of 0.1, 0.2 and 0.3 is read
+  bodycompress   .xz, .zst: opens with bodycompress and `xz -d`; everything of 0.1, 0.2 and 0.3 is read;
+                 .zst needs the package zstandard (the extra zstd), to be written and to be read
   native         .nrm: a third of the size; docs/FORMAT.md
 
 examples:
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         count, before = len(reader), kind_of(reader)
     steps = target.readings
     with Progress("convert", steps * count, unit="frames", steps=steps) as progress, CtrlC(progress.say):
-        done = convert(args.source, args.out, target, progress)
+        done = convert(args.source, args.out, target, progress, progress.stage)
     with MeshReader(args.out) as reader:
         after = kind_of(reader)
     code = 0 if done.lossless else 3
@@ -117,7 +118,7 @@ def _facts(args: argparse.Namespace, done: Converted, before: str, after: str, c
         "quantization_mm": done.quantization_mm,
         "before_bytes": done.before_bytes,
         "after_bytes": done.after_bytes,
-        "ratio": round(done.before_bytes / done.after_bytes, 3) if done.after_bytes else None,
+        "ratio": round(done.before_bytes / done.after_bytes, 3) if done.lossless else None,
         "ratio_to_float32": round(done.raw_bytes / done.after_bytes, 3) if done.after_bytes else None,
         "unknown_people_left_out": done.left_out,
         "partly_known_people_left_out": done.cut,
@@ -153,12 +154,14 @@ def _times(count: int) -> str:
 
 
 def _summary(out: Path, done: Converted, before: str, after: str) -> str:
-    change = done.before_bytes / done.after_bytes
-    told = f"{change:.2f} times smaller" if change >= 1 else f"{1 / change:.2f} times larger"
+    told = ""
+    if done.lossless:  # else it is smaller for what is missing, too
+        change = done.before_bytes / done.after_bytes
+        told = f", {change:.2f} times smaller" if change >= 1 else f", {1 / change:.2f} times larger"
     against = (
         f", {done.raw_bytes / done.after_bytes:.1f} times smaller than float32" if done.raw_bytes else ""
     )
     return (
         f"{plural(done.frames, 'frame')}, {plural(done.people, 'mesh', 'meshes')}: {size(done.before_bytes)}"
-        f" ({before}) -> {size(done.after_bytes)} ({after}), {told}{against}; every number compared: {out}"
+        f" ({before}) -> {size(done.after_bytes)} ({after}){told}{against}; every number compared: {out}"
     )

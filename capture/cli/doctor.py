@@ -12,7 +12,7 @@ from capture._system import install_hint, missing_libraries, realsense_advice_he
 from capture.codec_choice import candidates
 from capture.config import AUTO, load_rig
 from capture.doctor import Report, examine
-from capture.kernels import how_to_get_kernels
+from capture.kernels import costs_without_kernels, how_to_get_kernels
 from capture.mesh_demand import FEW
 from capture.versions import versions
 
@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         if report:  # among whose findings the kernels are
             _print_report(report)
         elif machine["kernels"]:
-            print(f"{'kernels':<16}not built, and depth takes twice the disk it could: {machine['kernels']}")
+            costs = "; ".join(costs_without_kernels(depth=True, native_meshes=True))
+            print(f"{'kernels':<16}not built: {costs}; {machine['kernels']}")
     return 0 if report is None or report.fits else 1
 
 
@@ -111,7 +112,7 @@ def _print_meshes(report: Report) -> None:
             f"{each.codec:<16}{each.ms_per_mesh:>8.2f}{each.cores[0]:>9.2f}{each.cores[1]:>10.2f}"
             f"{each.disk_mb_s[0]:>8.2f}{each.disk_mb_s[1]:>10.2f}{mark}"
         )
-    print("these come on top of what follows, and so does estimating them\n")
+    print("these cores come on top of what follows, and so does estimating them\n")
 
 
 def _print_report(report: Report) -> None:
@@ -125,8 +126,11 @@ def _print_report(report: Report) -> None:
             f"{s.usb_mb_s:>10.1f}{s.cpu_cores:>7.2f}{mark}"
         )
     hours = "" if report.hours_left is None else f", full after {report.hours_left:.1f} h"
+    meshes = ""
+    if report.meshes:
+        meshes = f" ({report.mesh_gb_per_hour:.2f} of it meshes of one person, as much for each other)"
     print(
-        f"\ndisk    {report.gb_per_hour:.1f} GB/h; {report.disk_free_gb:.0f} GB free{hours};"
+        f"\ndisk    {report.gb_per_hour:.1f} GB/h{meshes}; {report.disk_free_gb:.0f} GB free{hours};"
         f" {report.disk_folder} takes {report.disk_write_mb_s:.0f} MB/s synced"
     )
     if report.codecs:

@@ -112,7 +112,8 @@ def _stream(stream: RecordedStream, meshes: dict[Path, int], loss: StatedLoss | 
 
 def _text(facts: dict[str, Any], losses: list[str]) -> str:
     if not facts["streams"] and len(facts["mesh_files"]) == 1:
-        return "\n".join([*_mesh_lines(facts), "", *_damage_lines(facts)]).rstrip()
+        lines = [*_mesh_lines(facts), "", *_unclosed(facts), *_damage_lines(facts)]
+        return "\n".join(lines).rstrip()
     begun = f"started {facts['started']}, " if facts["started"] else ""
     lines = [
         facts["path"],
@@ -141,6 +142,16 @@ def _damage_lines(facts: dict[str, Any]) -> list[str]:
     if facts["damage"]:
         lines.append("`nightrig recover` makes a clean copy of what is whole")
     return lines
+
+
+def _unclosed(facts: dict[str, Any]) -> list[str]:
+    """What nobody wrote down: a mesh writer that is killed takes along what it had in hand."""
+    return [
+        f"{Path(each['file']).name} was never closed: its writer was killed (or still writes), and what came "
+        "last may be missing"
+        for each in facts["mesh_files"]
+        if each.get("closed") is False
+    ]
 
 
 def _sealed(facts: dict[str, Any]) -> str:
@@ -173,6 +184,7 @@ def _missing(facts: dict[str, Any]) -> list[str]:
         if stream["gaps"]:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(stream["gaps"].items()))
             lines.append(f"missing in {name}: {reasons}")
+    lines += _unclosed(facts)
     if not lines and not facts["deleted"]:
         lines.append("nothing missing, as far as the recording knows")
     return lines

@@ -39,15 +39,17 @@ with another codec that part is given up, and said to be. It needs room on the d
 once more. Everything but depth stays as it is, byte for byte, and a frame that would get larger keeps the
 codec it has. Damaged segments are left alone and named. A recording that is still being written is refused.
 
-Mesh files go the same way, one after the other, and are compared on their grid, number by number. Where the
-kind changes the name does (mesh-000.xz, mesh-000.nrm): the new file is there before the old one goes, and
-what a kill leaves of both the next run puts right. A file that was interrupted is begun again.
+Mesh files go the same way, one after the other, and are compared on their grid, number by number. One that
+would not become smaller in the kind it has stays as it was, and is counted. Where the kind changes the name
+does (mesh-000.xz, mesh-000.nrm): the new file is there before the old one goes, and what a kill leaves of
+both the next run puts right. A file that was interrupted is begun again.
 exit codes: 0 all done; 3 done, but segments had to be left alone, and which; 1 failed; 2 usage;
 130 interrupted."""
 
 _HEADER = ("camera", "segments", "frames", "kept", "before", "after", "file ratio")
 _NO_DEPTH: dict[str, Any] = {"codec": None, "cameras": {}, "total": None, "left_alone": [], "given_up": {}}
-_AT_ONCE = "stopped at once; nothing is lost, the same command goes on where it was"
+_GOES_ON = "nothing is lost, the same command goes on where it was"
+_MESHES_GO_ON = "nothing is lost, the same command goes on with the mesh file it was at, from its beginning"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,19 +71,19 @@ def run(args: argparse.Namespace) -> int:
     is_mesh_file = args.path.is_file() and is_mesh_path(args.path)
     if args.codec is not None and is_mesh_file:
         raise ConfigError(f"--codec is for depth, and {args.path} is a mesh file: say --meshes KIND")
+    goes_on = _GOES_ON
     try:
         facts, lines, code = _depth(args) if args.codec is not None else ({**_NO_DEPTH}, [], 0)
         facts = {"path": str(args.path), **facts, "meshes": None}
         if kind is not None:
+            goes_on = _MESHES_GO_ON
             facts["meshes"], more, meshes_code = recompress_meshes(
-                args.path, args.meshes, *kind, at_once=_AT_ONCE
+                args.path, args.meshes, *kind, at_once=f"stopped at once; {_MESHES_GO_ON}"
             )
             lines += [*([""] if lines else []), *more]
             code = max(code, meshes_code)
     except KeyboardInterrupt:
-        print(
-            "nightrig: interrupted; nothing is lost, the same command goes on where it was", file=sys.stderr
-        )
+        print(f"nightrig: interrupted; {goes_on}", file=sys.stderr)
         return INTERRUPTED
     print(json.dumps({**facts, "exit_code": code}) if args.json else "\n".join(lines))
     return code
@@ -98,7 +100,7 @@ def _depth(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
         total = 2 * work.frames
         with (
             Progress("recompress", total, unit="frames", steps=2, left_s=pace.left_s) as progress,
-            CtrlC(progress.say, at_once=_AT_ONCE),
+            CtrlC(progress.say, at_once=f"stopped at once; {_GOES_ON}"),
         ):
             report = work.run(_Teller(progress, pace))
     code = 3 if report.left_alone else 0

@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from capture.cli._kernels import warn_of_recording_meshes
 from capture.cli._waiting import EndingSignals, Waiting
 from capture.config import Rig, load_rig
 from capture.schedule import Hours, parse_time
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--duration {args.duration:g}: must be above 0 seconds")
     hours = _hours(args)
     rig = load_rig(args.config).rig
+    warn_of_recording_meshes(rig)
     notifier = Notifier.from_environment()
     teller = _Teller(notifier)
     with EndingSignals() as signals:

@@ -21,7 +21,7 @@ Never touches the recording. The copy holds every whole record whose checksum is
 for what is missing: `nightrig verify` on it finds no damage, only the ledger. Of a session, session.json,
 events.jsonl and mesh files are copied too; other files in the folder stay where they are. The copy of a
 single file is DIR/000.nrig, whatever the file is called; that of a mesh file keeps its name.
-exit codes: 0 nothing was lost; 3 recovered with loss, and what; 1 failed; 2 usage."""
+exit codes: 0 nothing that was on the disk was lost; 3 recovered with loss, and what; 1 failed; 2 usage."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +52,17 @@ def _text(report: RecoveryReport) -> str:
         missing = plural(report.frames_missing, "frame")
         gaps = plural(records.gaps_added, "gap record")
         lines.append(f"missing    {missing} that nothing accounted for, now written down in {gaps}")
-    verdict = "nothing was lost" if report.lossless else "recovered WITH LOSS (see above)"
+    verdict = _verdict(report)
     lines.append(f"{verdict}: {report.path}")
     return "\n".join(lines)
+
+
+def _verdict(report: RecoveryReport) -> str:
+    if not report.lossless:
+        return "recovered WITH LOSS (see above)"
+    if report.meshes_killed:
+        return "nothing on the disk was lost; what a killed writer of meshes had in hand was (see above)"
+    return "nothing was lost"
 
 
 def _kinds(counts: Counter[str]) -> str:

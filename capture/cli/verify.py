@@ -14,6 +14,7 @@ from capture.cli._progress import Progress, clock, size
 from capture.cli._tables import plural, table
 from capture.deleted import deleted_facts
 from capture.recording import RecordedGap, Recording
+from capture.session import is_mesh_path
 from capture.verification import CLEAN, DAMAGE, EMPTY, LOSS, UNACCOUNTED, Report, total_bytes, verify
 
 HELP = "read every byte of a recording: is every frame there, and right"
@@ -36,6 +37,7 @@ _WORDS = {
 }
 _KILLED = "CLEAN: everything in it is {right}, up to the moment it was killed"
 _DELETED = "CLEAN: everything in it is {right}; what was deleted to make room stands in the notes above"
+_KILLED_MESHES = "CLEAN: every mesh in it reads, but its writer was killed: what came last may be missing"
 _ALONE = "CLEAN: everything in it is {right}; whether whole cameras are missing nothing says"
 _HEADER = ("stream", "reason", "when", "numbers", "count", "lasting")
 
@@ -102,7 +104,9 @@ def _text(report: Report, recording: Recording) -> str:
     if report.gaps:
         lines += [table(_HEADER, [_row(gap, recording) for gap in report.gaps], left=4), ""]
     for damage in report.damage:
-        lines.append(f"damage: {damage.path} at byte {damage.offset}, {damage.length} bytes: {damage.what}")
+        # Of a mesh file `what` says where; the stretch is all of it.
+        where = "" if is_mesh_path(damage.path) else f" at byte {damage.offset}, {damage.length} bytes"
+        lines.append(f"damage: {damage.path}{where}: {damage.what}")
     lines += [f"problem: {problem}" for problem in report.problems]
     lines += [f"note: {note}" for note in report.notes]
     if report.meshes_lost:
@@ -121,6 +125,8 @@ def _text(report: Report, recording: Recording) -> str:
 
 
 def _verdict(report: Report) -> str:
+    if report.verdict == CLEAN and report.only_meshes and not report.ended:
+        return _KILLED_MESHES
     if report.verdict == CLEAN and not report.cameras_known:
         return _ALONE
     if report.verdict == CLEAN and report.deleted:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from codec import durable
-from codec.errors import CodecError, ConfigError, FormatError, StorageError
+from codec.errors import CodecError, ConfigError, DamagedError, FormatError, StorageError
 from codec.mesh._grid import QUANTISED
 from codec.mesh._segment_reader import read_head
 from codec.mesh._staging import staged
@@ -31,7 +31,7 @@ from codec.mesh.bodycompress_frames import REJECTED
 from codec.mesh.bodycompress_writer import THREADS_MAX
 from codec.mesh.mesh_files import MeshReader, MeshWriter
 from codec.mesh.msgpack_arrays import pack
-from codec.mesh.native_repack import small_writer
+from codec.mesh.native_repack import Stage, fitted_writer
 from codec.records.layout import MESHES
 from codec.records.reader import RecordFile
 
@@ -49,7 +49,7 @@ _CAMERA = ("rotvec_w2c", "loc", "intr")
 class Target:
     """What is to become of a file. `way` is for native ones; `compression`, `preset` and `vertex_order` for
     those of bodycompress, as its writer has them. `closed`: whether the new file says of itself that its
-    writer got to its end; native only."""
+    writer got to its end; native only. `whole`: a damaged file is refused, before a model is fitted."""
 
     codec: str
     way: str = "small"
@@ -57,11 +57,12 @@ class Target:
     preset: int | None = None
     vertex_order: object = None
     closed: bool = True
+    whole: bool = False
 
     @property
     def readings(self) -> int:
         """How often each frame is read on the way: progress is counted in that."""
-        return 3 if self.codec == "native" and self.way == "small" else 2
+        return 3 if self.codec == "native" and self.way != "fast" else 2
 
 
 @dataclass(slots=True)
@@ -90,8 +91,14 @@ class Converted:
         return not (self.damage or self.cut or self.bare or self.skipped)
 
 
-def convert(source: Path, out: Path, target: Target, progress: Progress = lambda _: None) -> Converted:
-    """Write `out`. `progress` is told of each frame `target.readings` times.
+def convert(
+    source: Path,
+    out: Path,
+    target: Target,
+    progress: Progress = lambda _: None,
+    stage: Stage = lambda _: None,
+) -> Converted:
+    """Write `out`. `progress` is told of each frame `target.readings` times, `stage` of what takes long.
 
     Raises ConfigError where `out` exists, FileBusyError where somebody else is making it, CodecError for
     frames that cannot be stored (a file whose frames lie on different grids), NotOurFileError, StorageError.
@@ -100,19 +107,23 @@ def convert(source: Path, out: Path, target: Target, progress: Progress = lambda
     if out.exists() or out.is_symlink():
         raise ConfigError(f"{out} exists already, and nothing is overwritten: name another file")
     with staged(out) as temporary:
-        done = write_converted(source, temporary, target, progress)
+        done = write_converted(source, temporary, target, progress, stage)
         durable.publish_file(temporary, out)
     return done
 
 
 def write_converted(
-    source: Path, temporary: Path, target: Target, progress: Progress = lambda _: None
+    source: Path,
+    temporary: Path,
+    target: Target,
+    progress: Progress = lambda _: None,
+    stage: Stage = lambda _: None,
 ) -> Converted:
     """The same into a new file that stays where it is: written, synced, and compared with the old one."""
     done = Converted(before_bytes=_size(source))
     with MeshReader(source) as reader:
         done.quantization_mm = _step_of(reader, source)
-        with _writer(reader, temporary, target, done, progress) as writer:
+        with _writer(reader, temporary, target, done, progress, stage) as writer:
             _write(reader, writer, temporary, target, done, progress)
             if not target.closed:
                 writer.close(sealed=False)
@@ -199,7 +210,7 @@ def _numbered(reader: MeshReader, done: Converted, source: str) -> Iterator[tupl
 
 
 def _writer(
-    reader: MeshReader, temporary: Path, target: Target, done: Converted, progress: Progress
+    reader: MeshReader, temporary: Path, target: Target, done: Converted, progress: Progress, stage: Stage
 ) -> MeshWriter:
     common: dict[str, Any] = {
         "codec": target.codec,
@@ -218,11 +229,13 @@ def _writer(
             threads=min(THREADS_MAX, len(os.sched_getaffinity(0))),
             **preset,
         )
-    if target.way == "small":
+    if target.way != "fast":
         del common["codec"]
-        frames = (frame for _, frame in _numbered(reader, Converted(), str(reader.path)))
+        frames = _looked_at(reader, target)
         return MeshWriter.around(
-            small_writer(temporary, frames, count=len(reader), **common, progress=progress)
+            fitted_writer(
+                temporary, frames, count=len(reader), way=target.way, **common, progress=progress, stage=stage
+            )
         )
     return MeshWriter(
         temporary,
@@ -230,6 +243,15 @@ def _writer(
         way=target.way,
         segment_frames=round(_SEGMENT_S["native"] * (reader.fps or _RATE)),
     )
+
+
+def _looked_at(reader: MeshReader, target: Target) -> Iterator[Frame]:
+    """Every whole frame, for a first look. Raises DamagedError at the end where all of them are wanted."""
+    seen = Converted()
+    for _, frame in _numbered(reader, seen, reader.path):
+        yield frame
+    if seen.damage and target.whole:
+        raise DamagedError(f"{reader.path}: {seen.damage}")
 
 
 def _write(

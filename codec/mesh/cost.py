@@ -40,6 +40,11 @@ class MeshCost:
     bytes: float
 
 
+def has_kernels() -> bool:
+    """Whether the native kernels of the mesh codec are here."""
+    return _mesh_native.kernels is not None
+
+
 def mesh_costs(shape_mm: npt.NDArray[np.floating]) -> dict[str, MeshCost]:
     """By the names of MeshWriter's codecs. shape_mm: (points, 3), a body at rest. xz at its cheapest preset,
     native as live writing has it here: affine with the kernels, else fast."""
@@ -89,7 +94,7 @@ def _native(meshes: Float32) -> MeshCost:
 
 def _model(meshes: Float32, steps: float) -> PointOrder:
     batch = make_batch([to_grid({"vertices": mesh[None]}, steps) for mesh in meshes], steps)
-    if _mesh_native.kernels is not None:
+    if has_kernels():
         training = Training(batch.signature, runs=_FIT_RUNS)
         training.see(batch)
         training.start()

@@ -194,6 +194,11 @@ class MeshReader:
         return self._reader.way if isinstance(self._reader, NativeMeshReader) else ""
 
     @property
+    def has_models(self) -> bool:
+        """Whether meshes of a native file are predicted by models; False where all of it is `fast`."""
+        return isinstance(self._reader, NativeMeshReader) and self._reader.has_models
+
+    @property
     def quantizations_mm(self) -> tuple[float, ...]:
         """The steps of the frames read so far: of native files one, which its head says; of bodycompress
         files as many as their frames have, which is none before the first frame with points was read."""

@@ -18,7 +18,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from codec.errors import DamagedError, FormatError, NotOurFileError
-from codec.mesh._affine_model import PointOrder, read_model
+from codec.mesh._affine_model import KIND_AFFINE, PointOrder, read_model
 from codec.mesh._segment import MAX_FRAMES, Frame
 from codec.mesh._segment_reader import SegmentFrames, read_head, read_segment
 from codec.mesh.frame_cursor import TIME_KEY, time_ns
@@ -97,6 +97,20 @@ class NativeMeshReader:
     def way(self) -> str:
         """ "small" for a file that was packed for keeping; "" for any other."""
         return str(self._head.get("way", ""))
+
+    @property
+    def has_models(self) -> bool:
+        """Whether there is a model in it: its segments, or those from some time on, are affine ones."""
+        entries = self._file.entries
+        models = entries["kind"] == MESH_MODEL
+        for name in np.unique(entries["number"][models]):
+            index = int(np.flatnonzero(models & (entries["number"] == name))[0])
+            try:
+                if self._file.read(index).payload[:1] == bytes([KIND_AFFINE]):
+                    return True
+            except DamagedError:  # told by whoever reads its meshes
+                continue
+        return False
 
     @property
     def fps(self) -> float | None:
@@ -179,13 +193,17 @@ class NativeMeshReader:
         except FormatError as error:
             # Numbered as this reader does, which a lost segment before it may have moved.
             last = int(self._ends[segment]) - 1
-            told = f"frames {last + 1 - int(self._counts[segment])} to {last}: {error}"
+            told = f"frames {last + 1 - int(self._counts[segment])} to {last}: {self._here(error)}"
             self._broken[segment] = told
             raise type(error)(f"{self.path}: {told}") from error
         self._held[segment] = frames
         while len(self._held) > _HELD_SEGMENTS:
             self._held.popitem(last=False)
         return frames
+
+    def _here(self, error: FormatError) -> str:
+        """Without the name of this file, which whoever tells it says once."""
+        return str(error).removeprefix(f"{self.path}: ")
 
     def _check_rest(self) -> None:
         """Records that nothing had to be read from: the file's own, and models of which another copy is
@@ -195,7 +213,7 @@ class NativeMeshReader:
                 try:
                     self._file.read(int(index))
                 except DamagedError as error:
-                    self._lost_records[int(index)] = f"{name}: {error}"
+                    self._lost_records[int(index)] = f"{name}: {self._here(error)}"
 
     def _model(self, name: int) -> PointOrder:
         """A model by its name, from any of its copies. Raises FormatError."""

@@ -5,6 +5,9 @@ are kept; models are fitted to the runs, and the kept segments say which of them
 included: one with many neighbours, the one of live writing, or none. The second time everything is written
 with that. Nothing here runs beside anything else, so that the same meshes always make the same file.
 
+The `affine` way takes the same road with fewer runs and without the many neighbours: a short file gets no
+model either way that would take more than it saves.
+
 What it costs against the `affine` way, and what it brings, stands in docs/MESH.md and in the test.
 """
 
@@ -18,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from codec.errors import CodecError, NightrigError
-from codec.mesh._affine_fit import LIVE, SMALL
+from codec.mesh import _training
+from codec.mesh._affine_fit import LIVE, SMALL, FitSettings
 from codec.mesh._affine_model import PointOrder, pack_order
 from codec.mesh._fast import walk_order
 from codec.mesh._segment import Batch, GridFrame, Signature, make_batch, pack_segment, to_grid
@@ -27,6 +31,8 @@ from codec.mesh.native_writer import NativeMeshWriter, can_be_ordered, write_mod
 from codec.records.writer import RecordWriter
 
 Frame = dict[str, Any]
+Stage = Callable[[str], None]
+"""Told what takes long and cannot be counted, and "" when that is over."""
 
 RUNS = 120
 """Four times as many as in live writing: what a fit of many neighbours takes to be better than one of few."""
@@ -35,6 +41,13 @@ SEGMENT_FRAMES = 60
 """Two seconds: five make files smaller by a thousandth, and any one frame takes as much longer to find."""
 
 _LEAST_RUNS = 4
+_LEAST_MODEL_BYTES = 80
+"""A point: every model takes more than that. Where everything fits in less nothing needs to be fitted."""
+_FITS: dict[str, tuple[tuple[FitSettings, ...], int]] = {
+    "small": ((SMALL, LIVE), RUNS),
+    "affine": ((LIVE,), _training.RUNS),
+}
+"""What is tried for each way, and by how many runs."""
 _OFFERED_RUNS = 2 * RUNS
 _SAMPLES = 3
 _SECOND_MODEL_AFTER_FRAMES, _MODEL_EVERY_FRAMES = 9000, 54000
@@ -59,12 +72,14 @@ class Survey:
     """The first reading: see() every frame, in order, and then choose(). Looks at a bounded number of short
     runs of frames, evenly spread over `frames` of them."""
 
-    def __init__(self, quantization_mm: float, *, frames: int) -> None:
+    def __init__(self, quantization_mm: float, *, frames: int, way: str = "small") -> None:
+        self._settings, self._runs = _FITS[way]
         self._steps_per_mm = 1.0 / quantization_mm
         self._stride = max(RUN_MESHES, frames // _OFFERED_RUNS)
         self._seen: dict[Signature, _Seen] = {}
         self._run: list[GridFrame] = []
         self._count = 0
+        self._stage: Stage = lambda _: None
 
     def see(self, frame: Frame) -> None:
         """Take notice of a frame. One that cannot be stored is passed over: writing it tells why."""
@@ -88,7 +103,7 @@ class Survey:
             return
         signature = run[0].signature
         if signature not in self._seen:
-            self._seen[signature] = _Seen(Training(signature, SMALL, runs=RUNS))
+            self._seen[signature] = _Seen(Training(signature, runs=self._runs))
         seen = self._seen[signature]
         batch = make_batch(run, self._steps_per_mm)
         seen.training.see(batch)
@@ -99,9 +114,11 @@ class Survey:
             seen.next_sample = 2 * self._count
             seen.samples = [*seen.samples[1 - _SAMPLES :], (run, batch)]
 
-    def choose(self) -> Chosen:
-        """Fit, and say what each kind of meshes is to be written with. Takes seconds of a core."""
+    def choose(self, stage: Stage = lambda _: None) -> Chosen:
+        """Fit, and say what each kind of meshes is to be written with. Takes up to a minute of a core, which
+        `stage` is told of."""
         self._end_run()
+        self._stage = stage
         return Chosen({signature: self._best(signature, seen) for signature, seen in self._seen.items()})
 
     def _best(self, signature: Signature, seen: _Seen) -> PointOrder | None:
@@ -110,7 +127,6 @@ class Survey:
         samples = seen.samples
         first = samples[0][1].points[0, :, :3].view(np.int32)
         order = pack_order(walk_order(first, signature.joints), signature.joints)
-        candidates = [order, *self._fitted(seen.training)]
         sampled = sum(len(batch.refs) for _, batch in samples)
         # What was looked at stands for all of it.
         share = self._stride / RUN_MESHES
@@ -124,13 +140,19 @@ class Survey:
             )
             return copies * (len(model.content) + _REST_BYTES) + packed / sampled * share * seen.meshes
 
-        return min(candidates, key=total_bytes)
+        if total_bytes(order) < _LEAST_MODEL_BYTES * (order.vertices + order.joints):
+            return order
+        self._stage("fitting a model")
+        try:
+            return min([order, *self._fitted(seen.training)], key=total_bytes)
+        finally:
+            self._stage("")
 
     def _fitted(self, training: Training) -> list[PointOrder]:
         if not training.possible or training.kept < _LEAST_RUNS:
             return []
         found: list[PointOrder] = []
-        for settings in (SMALL, LIVE):
+        for settings in self._settings:
             try:
                 found.append(training.fit(settings))
             except (NightrigError, ArithmeticError, ValueError, MemoryError, np.linalg.LinAlgError):
@@ -176,21 +198,23 @@ class _FixedModels:
         self._frames_to_go[name] = to_go - SEGMENT_FRAMES
 
 
-def small_writer(
+def fitted_writer(
     path: Path,
     frames: Iterable[Frame],
     *,
     count: int,
+    way: str,
     metadata: object,
     quantization_mm: float,
     fps: float | None,
     progress: Callable[[int], None] = lambda _: None,
+    stage: Stage = lambda _: None,
 ) -> NativeMeshWriter:
-    """A writer that already knows the frames it is going to get: about `count` of them.
+    """A writer that already knows the frames it is going to get: about `count` of them. way: small or affine.
 
     Raises StorageError where the file exists, CodecError for metadata or settings, and what reading raises.
     """
-    survey = Survey(quantization_mm, frames=count)
+    survey = Survey(quantization_mm, frames=count, way=way)
     for frame in frames:
         survey.see(frame)
         progress(1)
@@ -199,7 +223,7 @@ def small_writer(
         metadata=metadata,
         quantization_mm=quantization_mm,
         fps=fps,
-        models=survey.choose(),
+        models=survey.choose(stage),
         segment_frames=SEGMENT_FRAMES,
-        head={"way": "small"},
+        head={"way": "small"} if way == "small" else None,
     )

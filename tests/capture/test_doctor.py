@@ -14,6 +14,7 @@ import pytest
 
 from capture import doctor, trials, usb
 from capture.cli import main
+from capture.cli._kernels import warn_of_recording_meshes
 from capture.config import load_rig
 from codec.errors import StorageError
 
@@ -244,6 +245,7 @@ def test_without_kernels_the_dense_codec_is_shown_as_not_native_and_the_way_out_
     quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "has_kernels", lambda: False)
+    monkeypatch.setattr("capture.kernels.has_kernels", lambda: False)
     monkeypatch.setattr(doctor, "how_to_get_kernels", lambda: "build them")
     monkeypatch.setattr("capture.cli.doctor.how_to_get_kernels", lambda: "build them")
     assert main(["doctor", str(_rig(tmp_path, 1, 848, 480)), "--root", str(tmp_path)]) == 0
@@ -256,3 +258,25 @@ def test_without_kernels_the_dense_codec_is_shown_as_not_native_and_the_way_out_
     asks_for_it = _rig(tmp_path, 1, 848, 480, '[record]\ncodec = "lattice-rans"\n')
     main(["doctor", str(asks_for_it), "--root", str(tmp_path)])
     assert "lattice-rans    not native here" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("mesh_codec", ["native", "bodycompress"])
+def test_what_meshes_cost_without_kernels_is_told_where_it_is_paid(
+    quick: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    mesh_codec: str,
+) -> None:
+    monkeypatch.setattr("capture.kernels.has_kernels", lambda: True)
+    monkeypatch.setattr("capture.kernels.has_mesh_kernels", lambda: False)
+    monkeypatch.setattr(doctor, "how_to_get_kernels", lambda: "build them")
+    monkeypatch.setattr("capture.cli.doctor.how_to_get_kernels", lambda: "build them")
+    rig = _rig(tmp_path, 1, 848, 480, f'[record]\nmesh_codec = "{mesh_codec}"\n')
+    rig.write_text(rig.read_text() + '[[estimators]]\nkind = "truth"\n')
+    assert main(["doctor", str(rig), "--root", str(tmp_path)]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "build them" in line]
+    assert len(told) == (mesh_codec == "native")
+    assert all("native meshes stay `fast`" in line and "twice the disk" not in line for line in told)
+    warn_of_recording_meshes(load_rig(str(rig)).rig)
+    assert ("native meshes stay `fast`" in capsys.readouterr().err) == (mesh_codec == "native")

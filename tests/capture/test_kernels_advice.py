@@ -12,6 +12,7 @@ from capture import kernels
 
 def test_nothing_is_said_where_they_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "has_kernels", lambda: True)
+    monkeypatch.setattr(kernels, "has_mesh_kernels", lambda: True)
     assert kernels.how_to_get_kernels() == ""
 
 

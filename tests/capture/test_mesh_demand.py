@@ -76,3 +76,18 @@ def test_native_is_the_cheaper_and_the_smaller_here() -> None:
     costs = mesh_costs(1000 * procedural_body().template_vertices[::4])
     assert costs["native"].cpu_s < costs["bodycompress"].cpu_s
     assert costs["native"].bytes < costs["bodycompress"].bytes
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_meshes_of_one_person_are_in_what_the_rig_takes_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trials, "mesh_codecs", lambda: COSTS)
+    path = rig_file(tmp_path, mesh_codec="native")
+    report = doctor.examine(load_rig(path).rig, tmp_path)
+    assert report.mesh_gb_per_hour == pytest.approx(0.09 * 3.6)
+    of_streams = 3.6 * sum(stream.disk_mb_s for stream in report.streams)
+    assert report.gb_per_hour == pytest.approx(of_streams + report.mesh_gb_per_hour)
+    main(["doctor", path, "--root", str(tmp_path)])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("disk ")]
+    assert "(0.32 of it meshes of one person" in line

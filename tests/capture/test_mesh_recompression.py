@@ -281,3 +281,20 @@ def test_on_the_command_line_depth_and_meshes_go_together(
     mesh = str(maker.folder / "people" / "mesh-000.xz")
     assert main(["recompress", mesh, "--codec", "raw"]) == 2
     assert main(["recompress", mesh, "--meshes", "native"]) == 0
+
+
+def test_damage_that_only_a_whole_reading_finds_is_found_before_a_model_is_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("nothing was to be fitted")
+
+    monkeypatch.setattr("codec.mesh.native_repack.Survey.choose", refused)
+    write(tmp_path / "mesh-000.nrm", 200, codec="native")
+    data = bytearray((tmp_path / "mesh-000.nrm").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "mesh-000.nrm").write_bytes(data)
+    with MeshReader(tmp_path / "mesh-000.nrm") as reader:
+        assert not reader.damage
+    ((path, why),) = recompress(tmp_path / "mesh-000.nrm").left_alone
+    assert (path.name, "nightrig recover" in why) == ("mesh-000.nrm", True)

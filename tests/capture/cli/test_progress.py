@@ -109,3 +109,14 @@ def test_time_left_may_come_from_whoever_knows_better() -> None:
 )
 def test_an_estimate_is_told_in_round_numbers(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_what_nothing_counts_is_said_instead_of_a_time_left() -> None:
+    terminal = _Terminal()
+    with Progress("convert", 10, unit="frames", stream=terminal) as progress:
+        time.sleep(0.01)
+        progress(5)
+        progress.stage("fitting a model")
+        assert terminal.getvalue().rstrip().endswith("so far, fitting a model")
+        progress.stage("")
+        assert terminal.getvalue().rstrip().endswith("left")

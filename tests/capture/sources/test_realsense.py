@@ -658,5 +658,5 @@ def test_sdk_that_does_not_load_says_what_it_lacks(
 
 def test_absent_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch, bus: VirtualBus) -> None:
     monkeypatch.setitem(sys.modules, "pyrealsense2", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'nightrig\[realsense\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '.*\[realsense\]'"):
         source_of(bus, "111").open()

@@ -391,7 +391,7 @@ def test_without_librealsense_the_plain_simulation_is_used(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "pyrealsense2", None)  # as if it were not installed
     assert isinstance(make_simulated("cam", BOTH), SimulatedSource)
     spec = SimulatedSpec(depth=SMALL, through_realsense=True)
-    with pytest.raises(MissingExtraError, match=r"nightrig\[realsense\]"):
+    with pytest.raises(MissingExtraError, match=r"\[realsense\]'"):
         make_simulated("cam", spec)
 
 

@@ -231,3 +231,31 @@ def test_small_is_smaller_than_affine_and_the_same_every_time(tmp_path: Path) ->
     assert (tmp_path / "again.nrm").stat().st_size == sizes["small"]
     assert same_meshes(path, tmp_path / "again.nrm", Target("native"))
     assert not same_meshes(GOLDEN / "030-none.xz", tmp_path / "again.nrm", Target("native"))
+
+
+@pytest.mark.parametrize("way", ["affine", "small"])
+@pytest.mark.parametrize("count", [30, 200])
+def test_a_short_file_gets_no_model_that_takes_more_than_it_saves(
+    tmp_path: Path, way: str, count: int
+) -> None:
+    frames = [{"vertices": v, "n": n} for n, v in enumerate(moving_bodies(count, points=1500))]
+    path = write_native(tmp_path / "a.nrm", frames)
+    fast = convert(path, tmp_path / "fast.nrm", Target("native", way="fast")).after_bytes
+    stages: list[str] = []
+    done = convert(path, tmp_path / "b.nrm", Target("native", way=way), stage=stages.append)
+    assert stages == ([] if count == 30 else ["fitting a model", ""])
+    assert done.after_bytes < fast + 200  # the word of its way, and other ends of segments
+    with MeshReader(tmp_path / "b.nrm") as reader:
+        assert reader.has_models == (done.after_bytes < fast - 200)
+
+
+def test_nothing_is_fitted_where_the_model_alone_would_take_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("nothing was to be fitted")
+
+    monkeypatch.setattr("codec.mesh._training.Training.fit", refused)
+    frames = [{"vertices": v} for v in moving_bodies(48, people=1, points=1500)]
+    path = write_native(tmp_path / "a.nrm", frames)
+    convert(path, tmp_path / "b.nrm", Target("native"))

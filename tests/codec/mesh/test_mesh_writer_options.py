@@ -100,7 +100,7 @@ def test_settings_that_cannot_work_are_refused_and_leave_no_file(
 def test_without_zstandard_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     golden = Path(__file__).parent / "golden" / "030-none.zst"
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    with pytest.raises(MissingExtraError, match=r"reading a mesh file .*pip install 'nightrig\[zstd\]'"):
+    with pytest.raises(MissingExtraError, match=r"reading a mesh file .* -m pip install -e '.*\[zstd\]'"):
         BodycompressReader(golden)
     with pytest.raises(MissingExtraError, match="writing a mesh file"):
         BodycompressWriter(tmp_path / "mesh.zst", compression="zstd")
