@@ -126,7 +126,8 @@ def _print_report(report: Report) -> None:
         )
     hours = "" if report.hours_left is None else f", full after {report.hours_left:.1f} h"
     print(
-        f"\ndisk    {report.gb_per_hour:.1f} GB/h; {report.disk_free_gb:.0f} GB free{hours};"
+        f"\ndisk    {report.gb_per_hour:.1f} GB/h; {report.disk_free_gb:.0f} GB free, of which"
+        f" {report.disk_reserve_gb:.1f} stay free{hours};"
         f" {report.disk_folder} takes {report.disk_write_mb_s:.0f} MB/s synced"
     )
     if report.codecs:
