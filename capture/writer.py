@@ -9,6 +9,7 @@ supervisor was killed) it waits for the cameras to end, drains and seals.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from capture import session
+from capture.backoff import Backoff
 from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import DONE, MAX_STREAMS
 from capture.counters import CounterPage
@@ -40,6 +42,7 @@ _MB = 1 << 20
 _TICK_S = 0.1
 _DISK_RETRY_S = 1.0
 _DISK_CALM_S = 3.0
+_SYNC_RETRY_MAX_S = 60.0
 _ORPHAN_PATIENCE_S = 10.0
 
 COUNTERS = (
@@ -114,6 +117,8 @@ class _Writer:
         self._stopping = self._orphaned = self._at_once = False
         self._orphan_deadline_s = self._stopping_s = 0.0
         self._blocked_until_s = self._refused_s = 0.0
+        self._sync_failed_s = -math.inf
+        self._sync_backoff = Backoff(_DISK_RETRY_S, _SYNC_RETRY_MAX_S)
         self._disk_is_gone = ""
         self._reserve = Reserve(job.reserve_mb)
         self._room = RoomMaker(job.session, link.event) if job.deletes_oldest else None
@@ -251,9 +256,17 @@ class _Writer:
             self._link.event("storage", message=str(error), ok=False)
 
     def _sync_failed(self, file: AppendFile, error: StorageError) -> None:
-        at_risk = file.size - file.synced_size
+        """On the thread that syncs, or the one that seals. After the first time recording goes on at once; on
+        a disk that fails again and again each new file comes later, or a night would be full of them."""
+        now_s = time.monotonic()
+        since_s, self._sync_failed_s = now_s - self._sync_failed_s, now_s
+        if since_s > self._job.sync_s / 2:  # else another file in the same round
+            pause_s = self._sync_backoff.after(since_s) - _DISK_RETRY_S
+            self._blocked_until_s = max(self._blocked_until_s, now_s + pause_s)
         self._counters.add("storage_errors")
-        self._link.event("storage", ok=False, message=f"{error}; its last {at_risk} bytes may be lost")
+        self._link.event(
+            "storage", ok=False, message=f"{error}; its last {file.unsynced_bytes} bytes may be lost"
+        )
 
     # ---- once a second ----
 

@@ -130,7 +130,8 @@ def _print_report(report: Report) -> None:
     if report.meshes:
         meshes = f" ({report.mesh_gb_per_hour:.2f} of it meshes of one person, as much for each other)"
     print(
-        f"\ndisk    {report.gb_per_hour:.1f} GB/h{meshes}; {report.disk_free_gb:.0f} GB free{hours};"
+        f"\ndisk    {report.gb_per_hour:.1f} GB/h{meshes}; {report.disk_free_gb:.0f} GB free, of which"
+        f" {report.disk_reserve_gb:.1f} stay free{hours};"
         f" {report.disk_folder} takes {report.disk_write_mb_s:.0f} MB/s synced"
     )
     if report.codecs:

@@ -100,6 +100,11 @@ class BreaksOnce(FaultyCalls):
             self.faults[first] = self._refused
 
     @property
+    def lasts(self) -> bool:
+        """Whether more than one call goes wrong."""
+        return self._times > 1
+
+    @property
     def fired(self) -> bool:
         return self._count >= self._at
 

@@ -117,9 +117,9 @@ def failing_recording_case(folder: Path, process: str, kind: str, how: int | str
     return result
 
 
-def amplification_case(folder: Path) -> Result:
+def amplification_case(folder: Path, width: int, height: int) -> Result:
     """What an ext4 is given to write (its journal, its tables, blocks again) against what was recorded."""
-    plan = RigPlan(cameras=4, width=640, height=480, queue_mb=128, record="reserve_mb = 1")
+    plan = RigPlan(cameras=4, width=width, height=height, queue_mb=128, record="reserve_mb = 1")
     with small_disk("ext4", 512, folder) as disk:
         before = disk.written_bytes()
         with TriedRecording(plan, folder / "logs", disk.path / "recordings") as recording:

@@ -67,7 +67,7 @@ _RECORDINGS = (
 )  # fmt: skip
 _DISKS = (
     "stop tmpfs 0", "stop ext4 0", "stop ext4 4", "delete-oldest tmpfs 8", "delete-oldest ext4 8",
-    "amplification ext4",
+    "amplification 640x480", "amplification 320x240",
 )  # fmt: skip
 
 
@@ -115,11 +115,12 @@ def attempt(args: argparse.Namespace, case: str, folder: Path) -> Result:
     if part == "recording":
         process, kind, how, at = words
         return failing_recording_case(folder, process, kind, _FAILURES[how], int(at))
-    policy, file_system, *reserve = words
-    if policy == "amplification":
-        return amplification_case(folder)
+    if words[0] == "amplification":
+        width, height = words[1].split("x")
+        return amplification_case(folder, int(width), int(height))
+    policy, file_system, reserve = words
     disk_case = stopping_case if policy == "stop" else deleting_case
-    return disk_case(folder, file_system, int(reserve[0]))
+    return disk_case(folder, file_system, int(reserve))
 
 
 def _each_call(

@@ -120,6 +120,20 @@ def test_the_disk_is_held_against_the_duration_of_the_rig_and_its_reserve(
     ).fits
 
 
+def test_a_disk_that_fills_up_is_no_fault_where_the_oldest_may_go(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=34_250_000_000))
+    head = "duration_s = 36000\n[record]\nwhen_full = '{}'\n"
+    for policy, fits in (("stop", False), ("delete-oldest", True)):
+        path = _rig(tmp_path, 1, 640, 480, head=head.format(policy))
+        report = doctor.examine(load_rig(str(path)).rig, tmp_path)
+        (finding,) = [f for f in report.findings if "full after" in f.what]
+        assert (report.fits, finding.fatal) == (fits, not fits)
+        assert ("deleted" in finding.what) is fits
+        assert report.disk_reserve_gb == pytest.approx((1 << 30) / 1e9)
+
+
 def test_a_disk_that_is_not_mounted_is_named_before_a_night_goes_to_another(
     quick: None, tmp_path: Path
 ) -> None:
