@@ -6,6 +6,7 @@ frames that a writer wrote again after it had taken over from a killed one are f
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from capture._segment_survey import Key, OpenFiles, Part, SegmentSurvey, assumed_stream
 from capture.frames import CameraInfo, StreamInfo
 from capture.wire import stream_info_from_dict
+from codec.errors import DamagedError
 from codec.records.numbers import gap_count, gap_range
 
 
@@ -83,11 +85,11 @@ class SeriesStreams:
         if part.rising and not overlapping:
             return part
         seen = {key for other in overlapping for key in self._keys(other)}
-        kept = []
+        places: dict[Key, list[int]] = {}
         for place, key in enumerate(self._keys(part)):
             if key not in seen:
-                seen.add(key)
-                kept.append(place)
+                places.setdefault(key, []).append(place)
+        kept = [self._best(part, copies) for _, copies in sorted(places.items())]
         if len(kept) == part.count:
             return part
         own = self._files.file(part.path).entries[self._files.positions(part)[kept]]
@@ -101,6 +103,15 @@ class SeriesStreams:
             first_ns=int(own["monotonic_ns"][0]) if kept else 0,
             last_ns=int(own["monotonic_ns"][-1]) if kept else 0,
         )
+
+    def _best(self, part: Part, copies: list[int]) -> int:
+        """The first copy of a frame that can be read."""
+        file, positions = self._files.file(part.path), self._files.positions(part)
+        for place in copies if len(copies) > 1 else ():
+            with contextlib.suppress(DamagedError):
+                file.read(int(positions[place]))
+                return place
+        return copies[0]
 
     def _keys(self, part: Part) -> list[Key]:
         own = self._files.file(part.path).entries[self._files.positions(part)]

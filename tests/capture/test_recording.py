@@ -300,3 +300,19 @@ def test_file_of_a_newer_version_is_refused_not_called_damaged(maker: SessionMak
     writer.seal()
     with pytest.raises(NotOurFileError, match="version 99"):
         Recording(maker.folder)
+
+
+def test_of_two_copies_the_one_that_can_be_read_is_taken(maker: SessionMaker) -> None:
+    folder = maker.camera("front", frames=6, color=False)
+    path = folder / "000.nrig"
+    with RecordFile(path) as file:
+        place = int(file.frames(0)[2])
+        start = int(file.entries["offset"][place])
+        copy = file.read_bytes(place)
+    data = path.read_bytes()
+    path.write_bytes(data[:start] + copy + data[start:])
+    flip_payload(path, 2)  # the first one
+    with Recording(maker.folder) as recording:
+        depth = recording.streams["front/depth"]
+        assert numbers_of(depth) == list(range(6))
+        assert (depth.frame(2).data == depth_picture(2, seed=1)).all()
