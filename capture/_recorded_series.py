@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from capture._recorded_info import checked_camera, checked_stream
 from capture._segment_survey import Key, OpenFiles, Part, SegmentSurvey, assumed_stream
 from capture.frames import CameraInfo, StreamInfo
 from capture.wire import stream_info_from_dict
@@ -61,7 +62,7 @@ class SeriesStreams:
             for index in sorted({*segment.streams, *segment.parts, *in_gaps}):
                 part = segment.parts.get(index)
                 described = known.get(index) or (assumed_stream(part) if part else {})
-                stream = self._join(found, series, described, index)
+                stream = self._join(found, series, described, index, part)
                 if part is not None:
                     stream.parts.append(self._without_repeats(part, stream.parts))
                 stream.gaps += [_gap(stream.name, e, gap) for s, e, gap in segment.gaps if s == index]
@@ -69,13 +70,15 @@ class SeriesStreams:
 
     @staticmethod
     def _join(
-        found: dict[str, SeriesStream], series: str, described: dict[str, Any], index: int
+        found: dict[str, SeriesStream], series: str, described: dict[str, Any], index: int, part: Part | None
     ) -> SeriesStream:
         try:
-            info = stream_info_from_dict(described)
+            info = checked_stream(described)
         except (KeyError, TypeError, ValueError):
             info = StreamInfo(f"stream{index}", "z16", 0, 0, 0.0)
-        camera = _camera(series, described.get("camera"))
+            if part is not None:
+                info = stream_info_from_dict(assumed_stream(part))
+        camera = checked_camera(series, described.get("camera"))
         stream = found.setdefault(info.name, SeriesStream(f"{series}/{info.name}", info, camera, [], []))
         stream.info, stream.camera = info, camera
         return stream
@@ -116,17 +119,6 @@ class SeriesStreams:
     def _keys(self, part: Part) -> list[Key]:
         own = self._files.file(part.path).entries[self._files.positions(part)]
         return list(zip(own["epoch"].tolist(), own["number"].tolist(), strict=True))
-
-
-def _camera(series: str, value: object) -> CameraInfo:
-    """The camera as its stream records describe it; what a newer version adds is passed over."""
-    known = value if isinstance(value, dict) else {}
-    fields = {key: known[key] for key in CameraInfo.__dataclass_fields__ if key in known}
-    matrix = fields.pop("world_from_camera", None)
-    if matrix is not None:
-        matrix = tuple(tuple(row) for row in matrix)
-    plain = {"backend": "", "model": "", **fields, "name": series, "streams": ()}
-    return CameraInfo(**plain, world_from_camera=matrix)
 
 
 def _gap(stream: str, epoch: int, gap: dict[str, Any]) -> RecordedGap:

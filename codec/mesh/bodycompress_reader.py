@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import SupportsIndex, TypeVar
@@ -74,8 +75,10 @@ class BodycompressReader:
         self._fd = -1
         self._grids: list[float] = []
         with self._errors_named():
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
+                if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                    raise StorageError(f"cannot read {self.path}: it is not a file")
                 opening = read_opening(self._fd, max_object_bytes=max_frame_bytes)
                 self._header, self.metadata = opening.header, opening.metadata
                 self._data_start, self._skip = opening.data_start, opening.skip
