@@ -5,8 +5,9 @@ Promises: every frame that is whole on disk comes back, wherever the file was cu
 multiple of `max_frame_bytes` (and 128 MiB for what a decompressor may look back); every error is one of
 codec.errors.
 
-A file compressed with zstd has no checksums but one at its end, so damage in its middle may come out as
-wrong numbers before it is noticed, and what lies behind it is lost; .xz files of ours lose a second.
+A file compressed with zstd has no checksum but one at its end. One of ours that was closed and is damaged
+gives nothing; in one of the stock writer, or cut off, damage in its middle may come out as wrong numbers
+before it is noticed. .xz files of ours lose a second.
 """
 
 from __future__ import annotations
