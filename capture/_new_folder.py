@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from codec import durable
@@ -10,7 +11,8 @@ from codec.errors import ConfigError
 
 def check_new_folder(out: Path, *, source: Path) -> None:
     """Raise ConfigError where results cannot go into `out`. Creates nothing."""
-    target, origin = out.resolve(), source.resolve()
+    # Unlike Path.resolve(), which raises where links lead to themselves.
+    target, origin = (Path(os.path.realpath(path)) for path in (out, source))
     if target == origin or origin in target.parents:
         raise ConfigError(f"--out {out} lies inside {source}: name a folder elsewhere")
     if out.exists() and not out.is_dir():

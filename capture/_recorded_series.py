@@ -6,14 +6,17 @@ frames that a writer wrote again after it had taken over from a killed one are f
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from capture._recorded_info import checked_camera, checked_stream
 from capture._segment_survey import Key, OpenFiles, Part, SegmentSurvey, assumed_stream
 from capture.frames import CameraInfo, StreamInfo
 from capture.wire import stream_info_from_dict
+from codec.errors import DamagedError
 from codec.records.numbers import gap_count, gap_range
 
 
@@ -59,7 +62,7 @@ class SeriesStreams:
             for index in sorted({*segment.streams, *segment.parts, *in_gaps}):
                 part = segment.parts.get(index)
                 described = known.get(index) or (assumed_stream(part) if part else {})
-                stream = self._join(found, series, described, index)
+                stream = self._join(found, series, described, index, part)
                 if part is not None:
                     stream.parts.append(self._without_repeats(part, stream.parts))
                 stream.gaps += [_gap(stream.name, e, gap) for s, e, gap in segment.gaps if s == index]
@@ -67,13 +70,15 @@ class SeriesStreams:
 
     @staticmethod
     def _join(
-        found: dict[str, SeriesStream], series: str, described: dict[str, Any], index: int
+        found: dict[str, SeriesStream], series: str, described: dict[str, Any], index: int, part: Part | None
     ) -> SeriesStream:
         try:
-            info = stream_info_from_dict(described)
+            info = checked_stream(described)
         except (KeyError, TypeError, ValueError):
             info = StreamInfo(f"stream{index}", "z16", 0, 0, 0.0)
-        camera = _camera(series, described.get("camera"))
+            if part is not None:
+                info = stream_info_from_dict(assumed_stream(part))
+        camera = checked_camera(series, described.get("camera"))
         stream = found.setdefault(info.name, SeriesStream(f"{series}/{info.name}", info, camera, [], []))
         stream.info, stream.camera = info, camera
         return stream
@@ -83,11 +88,11 @@ class SeriesStreams:
         if part.rising and not overlapping:
             return part
         seen = {key for other in overlapping for key in self._keys(other)}
-        kept = []
+        places: dict[Key, list[int]] = {}
         for place, key in enumerate(self._keys(part)):
             if key not in seen:
-                seen.add(key)
-                kept.append(place)
+                places.setdefault(key, []).append(place)
+        kept = [self._best(part, copies) for _, copies in sorted(places.items())]
         if len(kept) == part.count:
             return part
         own = self._files.file(part.path).entries[self._files.positions(part)[kept]]
@@ -102,20 +107,18 @@ class SeriesStreams:
             last_ns=int(own["monotonic_ns"][-1]) if kept else 0,
         )
 
+    def _best(self, part: Part, copies: list[int]) -> int:
+        """The first copy of a frame that can be read."""
+        file, positions = self._files.file(part.path), self._files.positions(part)
+        for place in copies if len(copies) > 1 else ():
+            with contextlib.suppress(DamagedError):
+                file.read(int(positions[place]))
+                return place
+        return copies[0]
+
     def _keys(self, part: Part) -> list[Key]:
         own = self._files.file(part.path).entries[self._files.positions(part)]
         return list(zip(own["epoch"].tolist(), own["number"].tolist(), strict=True))
-
-
-def _camera(series: str, value: object) -> CameraInfo:
-    """The camera as its stream records describe it; what a newer version adds is passed over."""
-    known = value if isinstance(value, dict) else {}
-    fields = {key: known[key] for key in CameraInfo.__dataclass_fields__ if key in known}
-    matrix = fields.pop("world_from_camera", None)
-    if matrix is not None:
-        matrix = tuple(tuple(row) for row in matrix)
-    plain = {"backend": "", "model": "", **fields, "name": series, "streams": ()}
-    return CameraInfo(**plain, world_from_camera=matrix)
 
 
 def _gap(stream: str, epoch: int, gap: dict[str, Any]) -> RecordedGap:

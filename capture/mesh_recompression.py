@@ -182,7 +182,9 @@ class MeshRecompression:
         self._stage = stage
         report = MeshReport(self._path, len(self._plans))
         everything = [plan.path for plan in self._plans] + list(self._doubles)
-        for left in session.list_temporary_segments(path.resolve() for path in everything):
+        for left in session.list_temporary_segments(
+            path.resolve() for path in everything if not session.broken_link(path)
+        ):
             durable.remove_file(left.path)
         try:
             self._tidy(report, progress)

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture import session
+from capture._recorded_info import is_folder_name
 from capture._recorded_series import RecordedGap, SeriesStreams
 from capture._segment_survey import OpenFiles, Part, SegmentSurvey, survey
 from capture.decoding import Array, decode
@@ -242,7 +243,8 @@ class Recording:
         self.segments += surveys
         name = series.name
         if alone and surveys:
-            name = str(surveys[0].info.get("camera") or series.name)
+            said = surveys[0].info.get("camera")
+            name = str(said) if is_folder_name(said) else series.name
         for stream in SeriesStreams(surveys, self._files).streams(name):
             self.streams[stream.name] = RecordedStream(
                 stream.name, stream.info, stream.camera, stream.parts, stream.gaps, self._files, self.damage
@@ -379,10 +381,12 @@ def session_trouble(folder: Path) -> str:
     if not folder.is_dir() or not path.exists():
         return ""
     try:
+        if not (path.is_file() or path.is_dir()):  # a pipe, say, would keep us waiting
+            return "it is not a file"
         value = json.loads(path.read_bytes())
     except OSError as error:
         return f"it is unreadable: {error.strerror}"
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     return "" if isinstance(value, dict) and value else "it is not the JSON it should be"
 
@@ -418,7 +422,7 @@ def begins_with_record(path: Path) -> bool:
 def _meta(data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data) if data else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -304,7 +304,7 @@ def _copy_session_files(path: Path, out: Path, report: RecoveryReport) -> None:
                 f"{path / session.SESSION_FILE} is left out, {session_trouble(path)}; the rest tells as much"
             )
     events = path / session.EVENTS_FILE
-    if events.exists():
+    if events.is_file():
         lines = b"".join(_blocks(events)).splitlines(keepends=True)
         whole = [line for line in lines if _is_json(line)]
         durable.write_atomically(out / session.EVENTS_FILE, b"".join(whole))
@@ -315,6 +315,6 @@ def _copy_session_files(path: Path, out: Path, report: RecoveryReport) -> None:
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return line.endswith(b"\n")

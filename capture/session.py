@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import time
@@ -200,8 +201,9 @@ def save_session(folder: Path, value: dict[str, Any]) -> None:
 def load_session(folder: Path) -> dict[str, Any]:
     """session.json, or {} where there is none or it is broken: the record files say all that is needed."""
     try:
-        value = json.loads((folder / SESSION_FILE).read_text())
-    except (OSError, ValueError):
+        path = folder / SESSION_FILE
+        value = json.loads(path.read_text()) if path.is_file() else {}  # a pipe would keep us waiting
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -253,7 +255,7 @@ class SessionFiles:
 def enclosing_session(path: Path) -> Path | None:
     """The session folder that a session, a camera's folder or a segment is or lies in, as far as one says
     so by its session.json."""
-    for place in (path.absolute(), path.resolve()):
+    for place in (path.absolute(), Path(os.path.realpath(path))):
         for folder in (place, place.parent, place.parent.parent)[place.is_file() : 2 + place.is_file()]:
             if (folder / SESSION_FILE).is_file():
                 return folder

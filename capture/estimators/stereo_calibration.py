@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import json
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +29,26 @@ InputKey = tuple[str, str]
 _DISTORTION_SIZES = (4, 5, 8, 12, 14)
 # Below, the cameras stand in one place; above, somebody measured in millimetres.
 _BASELINE_MIN_M, _BASELINE_MAX_M = 0.001, 20.0
+
+
+# All that json, zipfile and NumPy raise for a file that is damaged or was made to do harm.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    ArithmeticError,
+    SyntaxError,
+    MemoryError,
+    RecursionError,
+    NotImplementedError,
+    KeyError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
 
 
 class CalibrationError(Exception):
@@ -160,8 +182,10 @@ def _load(path: Path) -> dict[str, Array]:
         else:
             with np.load(io.BytesIO(packed), allow_pickle=False) as archive:
                 values = {name: np.asarray(archive[name], float) for name in archive.files}
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise CalibrationError(f"the calibration {path} cannot be read: {error}") from error
+    except _UNREADABLE as error:
+        raise CalibrationError(
+            f"the calibration {path} cannot be read: {' '.join(str(error).split())}"
+        ) from error
     # OpenCV's own sample programs call the camera matrices M1 and M2.
     return {{"M1": "K1", "M2": "K2"}.get(name, name): value for name, value in values.items()}
 

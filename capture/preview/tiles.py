@@ -173,6 +173,8 @@ def _draw_tile(canvas: Picture, tile: Tile, place: Rect, span: DepthRange) -> No
 
 
 def _draw_bodies(picture: Picture, tile: Tile) -> None:
+    if not tile.bodies:
+        return  # nor need its width be known
     zoom = np.float32(picture.shape[1] / tile.width)
     for index, body in enumerate(tile.bodies):
         pixels = body * np.array([zoom, zoom, 1.0], np.float32)

@@ -225,6 +225,8 @@ class BagSource:
 
     def _check_file(self) -> None:
         where = f"{self._name}: {self._path}"
+        if self._path.exists() and not self._path.is_file():  # a pipe would keep us waiting
+            raise CameraProfileError(f"{where} is not a file")
         try:
             with self._path.open("rb") as file:
                 magic = file.read(len(_SQLITE_MAGIC))

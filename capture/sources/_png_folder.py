@@ -281,7 +281,7 @@ def _read_tum(name: str, folder: Path, lists: dict[str, Path], fps: float) -> _L
 
 def _read_tum_list(name: str, folder: Path, path: Path, stream: str) -> list[_Entry]:
     entries = []
-    for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for line_number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         words = line.split("#", 1)[0].split()
         if not words:
             continue
@@ -345,7 +345,7 @@ def _read_intrinsics(name: str, path: Path) -> tuple[Intrinsics, float | None]:
         fx, _, _, _, fy, _, cx, cy, _ = map(float, facts["intrinsic_matrix"])
         units_per_m = float(facts.get("depth_scale", 0.0))
         intrinsics = Intrinsics(int(facts["width"]), int(facts["height"]), fx, fy, cx, cy)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CameraProfileError(
             f"{name}: {path} is not an Open3D intrinsic (width, height, intrinsic_matrix of 9): {error}"
         ) from None

@@ -5,8 +5,9 @@ Promises: every frame that is whole on disk comes back, wherever the file was cu
 multiple of `max_frame_bytes` (and 128 MiB for what a decompressor may look back); every error is one of
 codec.errors.
 
-A file compressed with zstd has no checksums but one at its end, so damage in its middle may come out as
-wrong numbers before it is noticed, and what lies behind it is lost; .xz files of ours lose a second.
+A file compressed with zstd has no checksum but one at its end. One of ours that was closed and is damaged
+gives nothing; in one of the stock writer, or cut off, damage in its middle may come out as wrong numbers
+before it is noticed. .xz files of ours lose a second.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import SupportsIndex, TypeVar
@@ -74,8 +76,10 @@ class BodycompressReader:
         self._fd = -1
         self._grids: list[float] = []
         with self._errors_named():
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
+                if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                    raise StorageError(f"cannot read {self.path}: it is not a file")
                 opening = read_opening(self._fd, max_object_bytes=max_frame_bytes)
                 self._header, self.metadata = opening.header, opening.metadata
                 self._data_start, self._skip = opening.data_start, opening.skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -258,8 +259,14 @@ def _inverse(steps_per_mm: float) -> float:
 def is_record_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins like one of our record files. Raises StorageError."""
     try:
-        with Path(path).open("rb") as file:
-            head = file.read(LENGTH_BYTES + len(MAGIC))
+        # Not to wait for the other end of a pipe that somebody took for a file.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise StorageError(f"cannot read {os.fspath(path)}: it is not a file")
+            head = os.read(fd, LENGTH_BYTES + len(MAGIC))
+        finally:
+            os.close(fd)
     except OSError as error:
         raise StorageError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
     return head[LENGTH_BYTES:] == MAGIC

@@ -1,8 +1,9 @@
 """One zstd frame out of a file that may be damaged, through the optional package zstandard.
 
-Memory is bounded whatever the file holds. The content is given out as it is decompressed: the stock writer
-makes one frame of a whole night, without a checksum, so that damage may come out as wrong content. Ours
-has a checksum, which stands at its end.
+Memory is bounded whatever the file holds. The stock writer makes one frame of a whole night, without a
+checksum: its content is given out as it is decompressed, and damage may come out as wrong content. Ours has
+a checksum, which stands at its end: it is read to there first, and a damaged one gives nothing rather than
+something wrong. Where the end is not there (a killed writer, a cut) all that had been written comes out.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from types import ModuleType
 
 from codec.errors import MissingExtraError
 from codec.mesh.damage import Damage
+from codec.mesh.stored_streams import ZSTD_MAGIC
 
 # Level 22, the highest, looks back 128 MiB.
 _WINDOW_BYTES = 128 << 20
 # Four bytes can stand for a block of 128 KiB, so this many give 16 MiB at most.
 _FEED_BYTES = 512
 _READ_BYTES = 64 << 10
+_CHECKSUM_FLAG = 0x04  # in the frame header's descriptor
 
 
 def require_zstandard(purpose: str) -> ModuleType:
@@ -40,24 +43,37 @@ class ZstdStream:
     def __init__(self, fd: int, start: int, limit: int) -> None:
         self._fd, self._start, self._limit = fd, start, limit
         self._zstandard = require_zstandard("reading a mesh file compressed with zstd")
-        decompressor = self._zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
-        self._decompressor = decompressor.decompressobj()
         self.end = limit
         self.damage: Damage | None = None
         self.cut_off = False
 
     def read(self) -> Iterator[bytes]:
+        if self._has_checksum():
+            for _ in self._decompressed():
+                pass
+            if self.damage is not None and not self.cut_off:
+                return
+            self.damage, self.cut_off = None, False
+        yield from self._decompressed()
+
+    def _has_checksum(self) -> bool:
+        descriptor = os.pread(self._fd, 1, self._start + len(ZSTD_MAGIC))
+        return bool(descriptor and descriptor[0] & _CHECKSUM_FLAG)
+
+    def _decompressed(self) -> Iterator[bytes]:
+        whole = self._zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+        decompressor = whole.decompressobj()
         for position, part in self._parts():
             try:
-                data = self._decompressor.decompress(part)
+                data = decompressor.decompress(part)
             except (self._zstandard.ZstdError, MemoryError) as error:
                 reason = str(error).lower().rstrip(".") or "out of memory"
                 self.damage = Damage(self._start, f"a broken zstd frame ({reason})")
                 return
             if data:
                 yield data
-            if self._decompressor.eof:
-                self.end = position + len(part) - len(self._decompressor.unused_data)
+            if decompressor.eof:
+                self.end = position + len(part) - len(decompressor.unused_data)
                 return
         self.cut_off = True
         self.damage = Damage(self._start, "the zstd frame that begins here is cut off")

@@ -2,8 +2,9 @@
 
 Promises: lengths are checked before memory is taken; damage is stepped over and listed in `damage`; a
 torn tail ends the file quietly and is listed in `damage` too; a payload is returned only if its CRC
-holds; an index is believed only where it accounts for every byte before it; what the disk cannot read any
-more is damage like any other. A reader needs nothing but the file.
+holds; an index is believed only where it accounts for every byte before it, and what is not where it says is
+looked for elsewhere; what the disk cannot read any more is damage like any other. A reader needs nothing but
+the file.
 """
 
 from __future__ import annotations
@@ -46,6 +47,12 @@ _SEARCH_BYTES = 1 << 20
 _SECTOR_BYTES = 4096
 
 
+_Identity = tuple[int, ...]
+_IDENTITY = ("kind", "stream", "codec", "epoch", "number", "length")
+"""What a record is known by."""
+_IDENTITY_PLACES = tuple(list(ENTRY.names or ()).index(name) for name in _IDENTITY)
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
     """A stretch of a file that is no record. kind: "torn tail" (cut off at the end) or "damaged"."""
@@ -80,7 +87,11 @@ class RecordFile:
             self.recompressed_to: int | None = None
             entries = self._read_index() if use_index else None
             self.sealed = entries is not None
-            self.entries: npt.NDArray[np.void] = self._scan() if entries is None else entries
+            self._moved: dict[_Identity, int] | None = None
+            self._spoken_of: set[_Identity] = set()
+            if entries is None:
+                entries, self.damage = self._scan()
+            self.entries: npt.NDArray[np.void] = entries
             self.info = self._check_file_record()
         except BaseException:
             os.close(self._fd)
@@ -153,22 +164,34 @@ class RecordFile:
     def _header_at(self, offset: int) -> Header | None:
         return unpack_header(self._pread(HEADER_BYTES, offset))
 
-    def _scan(self) -> npt.NDArray[np.void]:
+    def _scan(self) -> tuple[npt.NDArray[np.void], list[Damage]]:
         found: list[tuple[Any, ...]] = []
-        offset = 0
+        damages: list[Damage] = []
+        offset, header = 0, self._header_at(0)
         while offset < self.size:
-            header = self._header_at(offset)
+            following: int | None = None
             if header is not None and offset + header.total_bytes <= self.size:
-                if header.kind not in (INDEX, END):
-                    found.append(entry_tuple(header, offset))
-                offset += header.total_bytes
-                continue
-            following = self._resynchronise(offset + 1)
+                end = offset + header.total_bytes
+                next_header = self._header_at(end)
+                if next_header is None and end < self.size and not self._is_whole_at(offset, header):
+                    following = self._resynchronise(offset + 1)
+                if following is None or following >= end:
+                    if header.kind not in (INDEX, END):
+                        found.append(entry_tuple(header, offset))
+                    offset, header = end, next_header
+                    continue
+                # Bytes are missing in it: where it claims to end we are in the middle of a later one.
+            else:
+                following = self._resynchronise(offset + 1)
             torn = following is None and (header is not None or self._is_torn_start(offset))
             end = self.size if following is None else following
-            self.damage.append(Damage(offset, end - offset, "torn tail" if torn else "damaged"))
-            offset = end
-        return np.array(found, dtype=ENTRY)
+            damages.append(Damage(offset, end - offset, "torn tail" if torn else "damaged"))
+            offset, header = end, self._header_at(end)
+        return np.array(found, dtype=ENTRY), damages
+
+    def _is_whole_at(self, offset: int, header: Header) -> bool:
+        body = self._pread(header.total_bytes - HEADER_BYTES, offset + HEADER_BYTES)
+        return zlib.crc32(body) == header.payload_crc
 
     def _is_torn_start(self, offset: int) -> bool:
         """True where the last bytes look like the beginning of a record that was never finished."""
@@ -209,14 +232,37 @@ class RecordFile:
 
     def _whole(self, index: int) -> tuple[Header, bytes]:
         entry = self.entries[index]
-        offset, total = int(entry["offset"]), int(entry["length"])
-        data = self._pread(total, offset) if total <= MAX_RECORD_BYTES else b""
-        header = unpack_header(data)
-        if header is None or header.total_bytes != total or len(data) != total:
+        offset, wanted = int(entry["offset"]), _identity(entry)
+        header, data = self._record_at(offset, int(entry["length"]))
+        if header is None or _identity(entry_tuple(header, offset)) != wanted:
+            header, data, offset = self._found_again(header, data, offset, wanted)
+        if header is None:
             raise DamagedError(f"{self.path}: no whole record at byte {offset}")
         if zlib.crc32(memoryview(data)[HEADER_BYTES:]) != header.payload_crc:
             raise DamagedError(f"{self.path}: the record at byte {offset} is damaged (its checksum is wrong)")
         return header, data
+
+    def _record_at(self, offset: int, total: int) -> tuple[Header | None, bytes]:
+        data = self._pread(total, offset) if total <= MAX_RECORD_BYTES else b""
+        header = unpack_header(data)
+        if header is None or header.total_bytes != total or len(data) != total:
+            return None, data
+        return header, data
+
+    def _found_again(
+        self, header: Header | None, data: bytes, offset: int, wanted: _Identity
+    ) -> tuple[Header | None, bytes, int]:
+        """A record that is not where the index says; or what is there, where no other entry speaks of it."""
+        if self._moved is None:  # looked for once, by a scan
+            entries = self._scan()[0] if self.sealed else self.entries
+            self._moved = {_identity(entry): int(entry["offset"]) for entry in entries}
+            self._spoken_of = {_identity(entry) for entry in self.entries}
+        if wanted in self._moved:
+            offset = self._moved[wanted]
+            return *self._record_at(offset, wanted[-1]), offset
+        if header is not None and _identity(entry_tuple(header, offset)) in self._spoken_of:
+            header = None
+        return header, data, offset
 
     def of_kind(self, kind: int, stream: int | None = None) -> npt.NDArray[np.intp]:
         """Positions in `entries` of the records of that kind (and stream), in file order."""
@@ -262,6 +308,10 @@ class RecordFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _identity(entry: np.void | tuple[Any, ...]) -> _Identity:
+    return tuple(int(entry[place]) for place in _IDENTITY_PLACES)
 
 
 def _covers(entries: npt.NDArray[np.void], end: int) -> bool:

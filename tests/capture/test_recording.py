@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from capture.cli import main
 from capture.ledger import LOST_AT_CAMERA, OUTAGE
 from capture.recording import Recording
 from codec import DepthWriter
+from codec.depth import get_codec
 from codec.errors import ConfigError, DamagedError, NotOurFileError
 from codec.records import Record, RecordFile, RecordWriter
 from codec.records.layout import CLOCK, FILE, FRAME, pack_json, pack_record
@@ -300,3 +302,64 @@ def test_file_of_a_newer_version_is_refused_not_called_damaged(maker: SessionMak
     writer.seal()
     with pytest.raises(NotOurFileError, match="version 99"):
         Recording(maker.folder)
+
+
+def test_of_two_copies_the_one_that_can_be_read_is_taken(maker: SessionMaker) -> None:
+    folder = maker.camera("front", frames=6, color=False)
+    path = folder / "000.nrig"
+    with RecordFile(path) as file:
+        place = int(file.frames(0)[2])
+        start = int(file.entries["offset"][place])
+        copy = file.read_bytes(place)
+    data = path.read_bytes()
+    path.write_bytes(data[:start] + copy + data[start:])
+    flip_payload(path, 2)  # the first one
+    with Recording(maker.folder) as recording:
+        depth = recording.streams["front/depth"]
+        assert numbers_of(depth) == list(range(6))
+        assert (depth.frame(2).data == depth_picture(2, seed=1)).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "../../escaped"},
+        {"name": ["depth"]},
+        {"name": "two\nlines"},
+        {"name": "\ud800"},
+        {"width": 1e308},
+        {"fps": "thirty"},
+        {"fps": float("nan")},
+        {"depth_scale_m": 10**400},
+        {"focal_baseline_px_m": "x"},
+        {"intrinsics": {"width": 1, "height": 1, "fx": None, "fy": 1, "cx": 1, "cy": 1}},
+        {"camera_from_stream": [[1]]},
+        {"camera": {"model": 5, "world_from_camera": [[1]], "options": {"a": [1]}}},
+    ],
+    ids=str,
+)
+def test_a_stream_that_is_described_wrongly_is_read_all_the_same(tmp_path: Path, changes: dict) -> None:
+    path = tmp_path / "000.nrig"
+    writer = RecordWriter(path, info={"camera": "../front"})
+    said = {"name": "depth", "pixel_format": "z16", "width": 4, "height": 2, "fps": 30.0, **changes}
+    writer.stream(0, said, epoch=1)
+    payload = get_codec("raw").encode(np.ones((2, 4), np.uint16))
+    writer.append(pack_record(FRAME, payload, width=4, height=2, epoch=1, raw_length=16))
+    writer.seal()
+    with Recording(path) as recording:
+        ((name, stream),) = recording.streams.items()
+        assert name in ("000/depth", "000/stream0")
+        assert (stream.frame(0).data == 1).all()
+        assert (stream.info.width, stream.info.height) == (4, 2)
+        assert stream.camera.model == ""
+
+
+@pytest.mark.parametrize("name", ["session.json", "events.jsonl", "people/mesh-000.xz", "front/001.nrig"])
+def test_a_pipe_among_the_files_keeps_nobody_waiting(maker: SessionMaker, tmp_path: Path, name: str) -> None:
+    maker.camera("front", frames=3)
+    maker.estimator()
+    path = maker.finish() / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    for words in (["info"], ["verify"], ["recover", "--out", str(tmp_path / "out")]):
+        assert main([words[0], str(maker.folder), *words[1:]]) in (0, 1, 3)

@@ -398,3 +398,20 @@ def test_a_damaged_file_raises_only_our_errors_and_gives_only_true_frames(
         frames, reader = read(path)
         assert len(frames) == 8 or not reader.complete
         assert_none_is_wrong(frames, moving_bodies(8, points=10))
+
+
+def test_a_damaged_zstd_file_of_ours_gives_nothing_rather_than_something_wrong(tmp_path: Path) -> None:
+    pytest.importorskip("zstandard")
+    path = tmp_path / "a.zst"
+    with MeshWriter(path, compression="zstd") as writer:
+        for number in range(20):
+            writer.append(np.full((1, 30, 3), 7.5 * number) + np.arange(30)[:, None], number=number)
+            writer.flush()
+    whole = path.read_bytes()
+    with MeshReader(path) as reader:
+        right = [frame["vertices"].tobytes() for frame in reader]
+    begin = whole.rindex(b"\x28\xb5\x2f\xfd")
+    for at in range(begin + 5, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        with MeshReader(path) as reader:
+            assert [frame["vertices"].tobytes() for frame in reader] in ([], right[: len(reader)])

@@ -688,3 +688,46 @@ def test_index_of_version_1_is_what_a_scan_finds() -> None:
     with RecordFile(path) as indexed, RecordFile(path, use_index=False) as scanned:
         assert indexed.entries.tobytes() == scanned.entries.tobytes()
         assert indexed.entries.dtype == ENTRY
+
+
+def test_bytes_missing_in_a_record_cost_no_record_but_that(whole: Path) -> None:
+    """Where it claims to end, the next one has begun already."""
+    with RecordFile(whole) as file:
+        kept, third = read_frames(file), file.entries[file.of_kind(FRAME)[2]]
+    data = whole.read_bytes()
+    middle = int(third["offset"]) + HEADER_BYTES + 3
+    whole.write_bytes(data[:middle] + data[middle + 9 :])
+    with RecordFile(whole) as file:
+        assert read_frames(file) == kept[:2] + kept[3:]
+        assert [each.offset for each in file.damage] == [int(third["offset"])]
+
+
+def test_records_that_are_not_where_the_index_says_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "moved.nrig"
+    with_index = RecordWriter(path)
+    kept = [append_frame(with_index, n, payload=b"x" * (100 + 10 * n)) for n in range(6)]
+    with_index.seal()
+    data = path.read_bytes()
+    with RecordFile(path) as file:
+        ends = [(int(e["offset"]), int(e["offset"]) + int(e["length"])) for e in file.entries]
+    one, other = (data[slice(*ends[place])] for place in (2, 5))
+    between = data[ends[2][1] : ends[5][0]]
+    path.write_bytes(data[: ends[2][0]] + other + between + one + data[ends[5][1] :])
+    with RecordFile(path) as file:
+        assert file.sealed
+        assert read_frames(file) == kept
+
+
+def test_a_record_in_the_place_of_another_is_not_taken_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "doubled.nrig"
+    write_file(path, payload=b"p" * 40, meta=b"")
+    with RecordFile(path) as file:
+        kept = read_frames(file)
+        one, other = (int(file.entries["offset"][file.frames(0)[place]]) for place in (1, 3))
+        length = int(file.entries["length"][file.frames(0)[1]])
+    data = bytearray(path.read_bytes())
+    data[one : one + length] = data[other : other + length]
+    path.write_bytes(data)
+    with RecordFile(path) as file:
+        assert file.sealed
+        assert read_frames(file) == [each for each in kept if (each.stream, each.number) != (0, 2)]
