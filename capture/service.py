@@ -30,7 +30,6 @@ from codec.errors import CameraError, DiskFullError, StorageError
 _MB = 1 << 20
 _START_S = 120.0
 _ONE_SIGTERM_S = 0.5  # `timeout` sends its SIGTERM twice: to us, and to our group
-_PROBLEMS_KEPT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +253,10 @@ class Service:
             code = 1
             self._journal.problem("nothing was recorded")
         ended = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
-        kept = self._journal.problems[-_PROBLEMS_KEPT:]
-        facts = {"totals": totals.as_dict(), "ended": ended, "exit_code": code, "problems": kept}
+        problems: dict[str, object] = {"problems": self._journal.problems}
+        if self._journal.problems_left_out:
+            problems["problems_left_out"] = self._journal.problems_left_out
+        facts = {"totals": totals.as_dict(), "ended": ended, "exit_code": code, **problems}
         self._journal.save({"cameras": self._crew.infos_as_dicts(), **facts})
-        self._journal.event("ended", exit_code=code)
+        self._journal.end(exit_code=code)
         return Outcome(self._folder, totals, code, self._journal.problems)
