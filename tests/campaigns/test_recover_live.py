@@ -27,7 +27,8 @@ def test_recover_command_brings_a_camera_back_and_costs_the_others_nothing(tmp_p
         Faults(logs / "cam1.faults")["absent"] = 1
         recording.wait_for(lambda: "camera cam1 is back" in recording.said(), 30)
         assert recording.stop() == 3
-        kinds = [json.loads(line)["event"] for line in (recording.session / "events.jsonl").open()]
+        lines = (recording.session / "events.jsonl").read_text().splitlines()
+        kinds = [json.loads(line)["event"] for line in lines]
         assert "recover-command" in kinds
         assert "recover-command-ended" in kinds
         assert (logs / "told").read_text() == "cam1 cam1\n"
