@@ -7,21 +7,27 @@ from dataclasses import dataclass
 HELD_S = 60.0
 """What has run this long failed anew, not again."""
 
+CAMERA_HELD_S = 10.0
+"""The same for a camera. Shorter, since reopening one costs little and every second without it is lost; one
+that fails every ten seconds all night is still opened a few thousand times only."""
+
 _MAX_DOUBLINGS = 32
 
 
 @dataclass(slots=True)
 class Backoff:
-    """Twice as long after each failure, up to `max_s`; from the beginning after something that held."""
+    """At once after something that held for `held_s`; then `first_s`, twice as long each time, to `max_s`."""
 
     first_s: float
     max_s: float
+    held_s: float = HELD_S
     _failures: int = 0
 
     def after(self, lived_s: float) -> float:
         """Seconds to wait now that it has failed after it had run for `lived_s`."""
-        if lived_s >= HELD_S:
+        if lived_s >= self.held_s:
             self._failures = 0
+            return 0.0
         delay_s = min(self.max_s, self.first_s * 2.0**self._failures)
         self._failures = min(self._failures + 1, _MAX_DOUBLINGS)
         return delay_s

@@ -16,17 +16,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from capture import ring as ring_kinds
-from capture.backoff import HELD_S, Backoff
+from capture.backoff import CAMERA_HELD_S, HELD_S, Backoff
 from capture.counters import CounterPage
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.ledger import RING_FULL, StreamLedger
 from capture.ring import FrameRing, RingSpec, drain_event
-from capture.sources import Source, make_source
+from capture.sources import SlowToOpen, Source, make_source
 from capture.spawn import Link
 from capture.specs import CameraSpec
 from codec.errors import (
     CameraError,
     CameraLostError,
+    CameraNotFoundError,
     CameraProfileError,
     ConfigError,
     MissingExtraError,
@@ -37,7 +38,13 @@ from codec.records.layout import CLOCKS
 MAX_STREAMS = 8
 OPENING, READY, RUNNING, AWAY, DONE = range(5)
 _READ_TIMEOUT_S = 0.2
-_FIRST_RETRY_S = 0.5
+_FIRST_RETRY_S = 1.0
+_LOOK_AGAIN_S = (
+    2.0  # for a camera that is not there: looking is cheap, and it is to be back soon after a replug
+)
+_FAILURES_BEFORE_A_NEW_PROCESS = 4
+_LONGEST_MUTE = 4
+_SILENT_FRAMES = 3.0
 _END_WAIT_S = 3.0  # below the supervisor's patience, so that a stuck writer does not get us killed
 _GAP_ROOM_BYTES = 4096  # what gap records before a frame may take in the ring
 _LONGEST_PATIENCE_S = 3600.0  # with one stream that stays silent while the others go on
@@ -46,6 +53,7 @@ _PIXEL_BYTES = {"z16": 2, "y8": 1, "bgr8": 3, "f32": 4}  # a JPEG is as long as 
 COUNTERS = (
     "state",
     "heartbeat_ns",
+    "failures",
     "epoch",
     *(f"{what}{i}" for i in range(MAX_STREAMS) for what in ("captured", "dropped", "lost", "repeated")),
 )
@@ -70,6 +78,10 @@ class _Stopped(Exception):
     """The supervisor wants us to end."""
 
 
+class _WornOutError(Exception):
+    """The camera is there and this process cannot open it, time and again."""
+
+
 class _Camera:
     def __init__(self, job: CameraJob, link: Link) -> None:
         self._job = job
@@ -81,7 +93,9 @@ class _Camera:
         self._info: CameraInfo | None = None
         self._ledgers: list[StreamLedger] = []
         self._stream_of: dict[str, int] = {}
-        self._backoff = Backoff(_FIRST_RETRY_S, job.camera.restart_max_s)
+        self._backoff = Backoff(_FIRST_RETRY_S, job.camera.restart_max_s, CAMERA_HELD_S)
+        self._mute = 0  # openings in a row that brought no frame
+        self._heard = False
         self._spoken = ""
         self._began_ns = 0
         self._epoch_ns = 0
@@ -107,6 +121,8 @@ class _Camera:
                 self._stream_frames()
             except _Stopped:
                 return "stopped"
+            except _WornOutError:
+                return ""
             except SourceEndedError:
                 return "ended"
             except (CameraProfileError, ConfigError, MissingExtraError) as error:
@@ -128,18 +144,21 @@ class _Camera:
     def _wait_to_reopen(self) -> None:
         """A camera that had held is tried at once; one that comes and goes, more and more seldom."""
         held_s = (time.monotonic_ns() - self._began_ns) / 1e9 if self._began_ns else 0.0
-        delay_s = self._backoff.after(held_s)
-        if held_s < HELD_S:
-            self._pause(delay_s)
+        self._pause(self._backoff.after(held_s))
 
     def _open(self) -> None:
+        """Raises _WornOutError where a new process may have more luck."""
         self._began_ns = 0
+        look = Backoff(_FIRST_RETRY_S / 2, min(_LOOK_AGAIN_S, self._job.camera.restart_max_s))
+        failed = 0
         while True:
             self._counters["state"] = OPENING
             self._beat()
             self._obey()
             try:
                 self._source = make_source(self._job.camera)
+                if isinstance(self._source, SlowToOpen):
+                    self._source.progress = lambda *_: self._beat()
                 info = self._source.open()
                 break
             except (CameraError, ConfigError) as error:
@@ -147,8 +166,16 @@ class _Camera:
                 # another one (on a slow port, say) may yet come back right.
                 if self._info is None and isinstance(error, CameraProfileError | ConfigError):
                     raise
+                self._counters.add("failures")
                 self._away(str(error))
-                self._pause(self._backoff.after(0.0))
+                if isinstance(error, CameraNotFoundError):
+                    failed, delay_s = 0, look.after(0.0)
+                else:
+                    failed, delay_s = failed + 1, self._backoff.after(0.0)
+                self._pause(delay_s)
+                # A library may have gone bad for good in this process. What is still owed only we know.
+                if failed >= _FAILURES_BEFORE_A_NEW_PROCESS and not any(x.pending for x in self._ledgers):
+                    raise _WornOutError from error
         self._begin(info)
 
     def _begin(self, info: CameraInfo) -> None:
@@ -177,6 +204,7 @@ class _Camera:
         self._counters["state"] = RUNNING
         self._began_ns = time.monotonic_ns()
         self._fresh_ns = [self._began_ns for _ in info.streams]
+        self._heard = False
         if len(self._patience_ns) != len(info.streams):
             self._patience_ns = [self._first_patience_ns(stream) for stream in info.streams]
 
@@ -214,6 +242,7 @@ class _Camera:
 
     def _away(self, why: str) -> None:
         self._counters["state"] = AWAY
+        self._beat()  # closing, which may hang, has its own time
         if why != self._spoken:
             self._link.event("away", message=why)
             self._spoken = why
@@ -244,7 +273,10 @@ class _Camera:
         assert self._info is not None
         now_ns, name = time.monotonic_ns(), self._info.name
         silent_s = (now_ns - max(self._fresh_ns, default=now_ns)) / 1e9
-        if silent_s > self._job.camera.stall_s:
+        if silent_s > self._longest_silence_s:
+            if not self._heard:
+                self._counters.add("failures")
+                self._mute += 1
             raise CameraLostError(f"camera {name}: no frame for {silent_s:.0f} s; opening it again")
         for stream, info in enumerate(self._info.streams):
             silent_ns = now_ns - self._fresh_ns[stream]
@@ -255,6 +287,15 @@ class _Camera:
                     f"camera {name}: no {info.name} for {silent_ns / 1e9:.0f} s while its other streams"
                     " go on; opening it again"
                 )
+
+    @property
+    def _longest_silence_s(self) -> float:
+        """Longer for a slow camera, and twice as long each time that opening it again brought nothing: a
+        camera may need its time for the first picture."""
+        assert self._info is not None
+        fps = max((stream.fps for stream in self._info.streams), default=0.0)
+        usual_s = max(self._job.camera.stall_s, _SILENT_FRAMES / fps if fps > 0 else 0.0)
+        return usual_s if self._heard else usual_s * 2.0 ** min(self._mute, _LONGEST_MUTE)
 
     def _read(self) -> list[Frame]:
         assert self._source is not None
@@ -287,6 +328,9 @@ class _Camera:
         assert self._info is not None
         now_ns = time.monotonic_ns()
         self._fresh_ns[stream] = now_ns
+        if not self._heard:
+            self._heard, self._mute = True, 0
+            self._counters["failures"] = 0
         if now_ns - self._began_ns > HELD_S * 1e9:
             self._patience_ns[stream] = self._first_patience_ns(self._info.streams[stream])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -75,7 +75,9 @@ class _Camera(_Model):
     name: str
     world_from_camera: tuple[tuple[float, float, float, float], ...] | None = None
     restart_max_s: Annotated[float, Field(gt=0)] = 60.0
-    stall_s: Annotated[float, Field(gt=0)] = 5.0
+    stall_s: Annotated[float, Field(gt=0)] = 3.0
+    recover_command: tuple[str, ...] | None = None
+    recover_after: Annotated[int, Field(ge=1)] = 5
 
     @pydantic.field_validator("name")
     @classmethod
@@ -90,7 +92,15 @@ class _Camera(_Model):
         return matrix
 
     def camera_spec(self, source: SourceSpec) -> CameraSpec:
-        return CameraSpec(self.name, source, self.world_from_camera, self.restart_max_s, self.stall_s)
+        return CameraSpec(
+            self.name,
+            source,
+            self.world_from_camera,
+            self.restart_max_s,
+            self.stall_s,
+            self.recover_command or (),
+            self.recover_after,
+        )
 
 
 class RealSenseCamera(_Camera):
@@ -246,6 +256,7 @@ class Rig(_Model):
     queue_mb: Annotated[float, Field(ge=8)] = 256.0
     duration_s: Annotated[float, Field(gt=0)] | None = None
     preview: bool = True
+    recover_command: tuple[str, ...] = ()
     record: Record = Record()
     cameras: Annotated[tuple[Camera, ...], Field(min_length=1, max_length=12)]
     estimators: Annotated[tuple[Estimator, ...], Field(max_length=4)] = ()
@@ -258,9 +269,15 @@ class Rig(_Model):
     def camera_specs(self) -> tuple[CameraSpec, ...]:
         """The cameras as children take them."""
         simulated = [c for c in self.cameras if isinstance(c, SimulatedCamera)]
-        return tuple(
+        specs = (
             c.spec(simulated.index(c), len(simulated)) if isinstance(c, SimulatedCamera) else c.spec()
             for c in self.cameras
+        )
+        return tuple(
+            spec
+            if camera.recover_command is not None
+            else replace(spec, recover_command=self.recover_command)
+            for spec, camera in zip(specs, self.cameras, strict=True)
         )
 
     def estimator_specs(self) -> tuple[EstimatorSpec, ...]:

@@ -235,8 +235,7 @@ class Crew:
                 child.wait(DYING_S)
             child.close()
         for camera in self.cameras:
-            camera.ring.close()
-            camera.counters.close()
+            camera.release()
         for ring in self._results:
             ring.close()
         for page in (*self._estimation_pages, self.writer_page):

@@ -17,6 +17,11 @@ from capture import session
 from capture.events import EventLog
 from codec.errors import NightrigError, StorageError
 
+_EVENTS_AT_ONCE = 30  # lines of one kind about one process
+_EVENTS_EVERY_S = 60.0  # and then one so often: 600 of a kind in a night of ten hours
+_EVENTS_MOST = 20_000  # of all kinds together
+_LONGEST_TEXT = 500
+_PROBLEMS_KEPT = 50  # the first ones, and as many of the last ones
 _TOLD_AT_ONCE = 5
 _LINES_REMEMBERED = 1000
 
@@ -45,26 +50,79 @@ class Repeats:
         return f"{message} (and {held_back} times before)" if held_back else message
 
 
+@dataclass(slots=True)
+class EventRate:
+    """Which events are written: a camera that flaps all night must leave a small file.
+
+    Of each kind about each process a burst, then one a minute. What is held back is counted; the next line
+    of that kind says how many there were, and the end of the file says what was still owed.
+    """
+
+    held_back: dict[str, int] = field(default_factory=dict)
+    _written: int = 0
+    _buckets: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def admit(self, key: str, now_s: float) -> int | None:
+        """How many of that key were held back before this one; None where this one is, too."""
+        tokens, last_s = self._buckets.get(key, (float(_EVENTS_AT_ONCE), now_s))
+        tokens = min(float(_EVENTS_AT_ONCE), tokens + (now_s - last_s) / _EVENTS_EVERY_S)
+        if tokens < 1.0 or self._written >= _EVENTS_MOST:
+            self._buckets[key] = tokens, now_s
+            self.held_back[key] = self.held_back.get(key, 0) + 1
+            return None
+        self._buckets[key] = tokens - 1.0, now_s
+        self._written += 1
+        return self.held_back.pop(key, 0)
+
+
+def shortened(text: str) -> str:
+    """No longer than a line in a file of ours needs to be."""
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}... ({len(text)} characters)"
+
+
 class SessionJournal:
-    """The journal of one recording (a capture.processes.Journal). problems: the serious lines, as told."""
+    """The journal of one recording (a capture.processes.Journal).
+
+    problems: the serious lines, as told, the first and the last of them; problems_left_out between these.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         """`say` gets one line per thing worth telling."""
         self.problems: list[str] = []
         self._say = say
+        self.problems_left_out = 0
         self._repeats = Repeats()
+        self._rate = EventRate()
         self._folder: Path | None = None
         self._events: EventLog | None = None
 
     def begin(self, folder: Path) -> None:
         """From now on there is a session folder to write to."""
-        self._folder, self._events = folder, EventLog(folder)
+        self._folder, self._events = folder, EventLog(folder, self.say)
 
     def event(self, kind: str, /, **fields: Any) -> None:
-        """One line in events.jsonl."""
+        """One line in events.jsonl, unless there were too many of its kind."""
+        about = fields.get("camera", fields.get("process", ""))
+        held_back = self._rate.admit(f"{kind} {about}".strip(), time.monotonic())
+        if held_back is None:
+            return
+        self._append(kind, {**fields, **({"held_back_before": held_back} if held_back else {})})
+
+    def end(self, **fields: Any) -> None:
+        """The last line: how it ended, and which events were held back."""
+        owed = dict(sorted(self._rate.held_back.items(), key=lambda item: -item[1])[:_PROBLEMS_KEPT])
+        self._append("ended", {**fields, **({"held_back": owed} if owed else {})})
+
+    def close(self) -> None:
+        """Sync the events and let go of them. Safe to call twice."""
+        if self._events is not None:
+            self._events.close()
+
+    def _append(self, kind: str, fields: dict[str, Any]) -> None:
         assert self._events is not None
+        short = {key: shortened(value) if isinstance(value, str) else value for key, value in fields.items()}
         try:
-            self._events.note({"event": kind, **fields})
+            self._events.note({"event": kind, **short})
         except StorageError as error:
             self.say(str(error))
 
@@ -79,7 +137,10 @@ class SessionJournal:
         line = self._repeats.worth_telling(message, time.monotonic())
         if line:
             if serious:
-                self.problems.append(line)
+                self.problems.append(shortened(line))
+                if len(self.problems) > 2 * _PROBLEMS_KEPT:
+                    del self.problems[_PROBLEMS_KEPT]
+                    self.problems_left_out += 1
             self._say(line)
 
     def save(self, facts: dict[str, Any]) -> None:

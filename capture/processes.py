@@ -14,13 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from capture.backoff import HELD_S, Backoff
-from capture.camera import OPENING, CameraJob
+from capture.backoff import CAMERA_HELD_S, HELD_S, Backoff
+from capture.camera import OPENING, READY, RUNNING, CameraJob
 from capture.counters import CounterPage
 from capture.frames import CameraInfo
+from capture.recover_command import RecoverCommand
 from capture.ring import FrameRing
 from capture.spawn import Child
-from capture.specs import CameraSpec
+from capture.specs import CameraSpec, OpenCVSpec
+from capture.watchdog import OpeningPatience, Pulse
 from capture.wire import camera_info_from_dict
 
 CAMERA_ENTRY = "capture.camera:run"
@@ -29,14 +31,18 @@ CAMERA_ENTRY = "capture.camera:run"
 WRITER_ENTRY = "capture.writer:run"
 """What the writer process runs; campaigns let its disk fail."""
 
-_HANG_S = 5.0  # a heart that stands still this long while frames should come
-_OPEN_HANG_S = 120.0  # opening may render a loop, reset a device or import a large SDK
+# A heart beats five times a second, so two seconds of silence without an excuse (capture.watchdog) is a hang.
+# Another second goes by until a new process runs and one or two until its camera is open: five in all.
+_HANG_S = 2.0
+_CLOSE_HANG_S = 3.0  # stopping a device takes longer than reading it; sources wait a second for a thread
+_FILE_HANG_S = 60.0  # nobody loses a frame of a file by waiting for a slow disk, but by starting it anew
+_UNDYING_S = 5.0
 _WORKER_HANG_S = 60.0  # a worker may be at one large model or one slow disk for a while
 _FIRST_RESTART_S = 1.0
 _FIRST_WORKER_RESTART_S = 0.05  # frames wait in the rings, for as long as these have room
 _LONGEST_WORKER_RESTART_S = 10.0
-_OWN_PAUSE_S = 2.0
 
+_STATES = ("opening", "ready", "running", "away", "done")
 _EFFORT = {
     "cpu": "the processor is short",
     "disk": "the disk is too slow",
@@ -62,23 +68,6 @@ def kill(child: Child) -> None:
     """SIGKILL without waiting: a process in the hands of a broken driver may take its time to die."""
     if child.exit_code() is None:
         os.kill(child.pid, signal.SIGKILL)
-
-
-@dataclass(slots=True)
-class Pulse:
-    """How long a heart has stood still. What was stopped together with us (Ctrl-Z, a suspended machine)
-    is not held against anybody."""
-
-    _looked_s: float = 0.0
-    _excused_s: float = 0.0
-
-    def silent_s(self, heartbeat_ns: int) -> float:
-        """Seconds without a beat, as far as we were there to hear it."""
-        now_s = time.monotonic()
-        if now_s - self._looked_s > _OWN_PAUSE_S:
-            self._excused_s = now_s
-        self._looked_s = now_s
-        return now_s - max(heartbeat_ns / 1e9, self._excused_s)
 
 
 def ending(code: int | None) -> str:
@@ -108,21 +97,30 @@ class CameraProcess:
     finished: bool = False
     broke_off: bool = False
     started: bool = False
-    _killed: bool = False
+    _killed_at_s: float = 0.0  # 0: not killed
     _restart_at_s: float = 0.0
-    _spawned_s: float = 0.0
+    _opened_s: float = 0.0  # 0: not in this life
     _pulse: Pulse = field(default_factory=Pulse)
+    _opening: OpeningPatience = field(init=False)
+    _recover: RecoverCommand = field(init=False)
     _backoff: Backoff = field(init=False)
 
     def __post_init__(self) -> None:
-        self._backoff = Backoff(_FIRST_RESTART_S, self.spec.restart_max_s)
+        source = self.spec.source
+        self._opening = OpeningPatience()
+        if isinstance(source, OpenCVSpec):  # it gives up by itself: connecting and a first picture
+            self._opening.least_s = max(self._opening.least_s, 2.0 * source.open_timeout_s + 1.0)
+        self._recover = RecoverCommand(self.spec.recover_command, self.spec.recover_after)
+        self._backoff = Backoff(_FIRST_RESTART_S, self.spec.restart_max_s, CAMERA_HELD_S)
 
     def spawn(self) -> None:
         """Start the process; once the recording has started it does not wait for "go"."""
         job = CameraJob(self.spec, self.ring.spec, self.counters.fd, self.started)
         self.counters["heartbeat_ns"] = time.monotonic_ns()
         self.counters["state"] = OPENING
-        self._spawned_s, self._killed, self._pulse = time.monotonic(), False, Pulse()
+        self._killed_at_s = self._opened_s = 0.0
+        self._pulse = Pulse()
+        self._opening.begun()
         fds = (self.counters.fd, *self.ring.spec.fds)
         try:
             self.child = Child(self.spec.name, CAMERA_ENTRY, job, fds)
@@ -147,8 +145,11 @@ class CameraProcess:
             if self.failure is not None:
                 self.journal.say(f"camera {name} is back")
             self.failure, self.permanent = None, False
+            self._opened_s = time.monotonic()
+            self._opening.opened()
             self.journal.event("camera-opened", camera=name)
         elif kind in ("away", "error"):
+            self._opening.begun()
             self.failure = event["message"]
             self.permanent = kind == "error"
             self.journal.event(f"camera-{kind}", camera=name, message=event["message"])
@@ -165,49 +166,92 @@ class CameraProcess:
     def tend(self) -> None:
         """Kill it if it hangs, start it again if it has ended and its time has come."""
         now_s = time.monotonic()
+        self._tend_recovery()
         if self.child is None:
             if not self.finished and not self._hopeless and now_s >= self._restart_at_s:
                 self.spawn()
             return
         code = self.child.exit_code()
         if code is None:
-            self._kill_if_hanging()
+            self._look_after(self.child)
             return
         self.pump()
         self.child.close()
         self.child = None
         if not self.finished and not self._hopeless:
+            self.counters.add("failures")  # its process is gone: we are the one who writes
             self._plan_restart(f"its process ended ({ending(code)})")
 
     @property
     def is_down(self) -> bool:
         """There is no process now, or one that was killed and is not gone yet; the journal has it."""
-        return self.child is None or self._killed
+        return self.child is None or bool(self._killed_at_s)
 
     @property
     def _hopeless(self) -> bool:
         """Before the start somebody is there to mend a wrong profile; later on only trying again is left."""
         return self.permanent and not self.started
 
-    def _kill_if_hanging(self) -> None:
-        silent_s = self._pulse.silent_s(self.counters["heartbeat_ns"])
-        patience_s = _OPEN_HANG_S if self.counters["state"] == OPENING else max(_HANG_S, self.spec.stall_s)
-        if silent_s <= patience_s or self._killed or self.child is None:
+    @property
+    def _patience_s(self) -> float:
+        state = self.counters["state"]
+        if state == OPENING:
+            return self._opening.patience_s
+        if state not in (READY, RUNNING):
+            return _CLOSE_HANG_S
+        if self.info is not None and self.info.can_wait:
+            return _FILE_HANG_S
+        return max(_HANG_S, 2.0 / 3.0 * self.spec.stall_s)  # silence costs a reopening, a hang a process
+
+    def _look_after(self, child: Child) -> None:
+        now_s, name = time.monotonic(), self.spec.name
+        if self._killed_at_s:
+            if now_s - self._killed_at_s > _UNDYING_S:
+                self._killed_at_s = now_s
+                self.counters.add("failures")  # only what cuts its power may still help
+                self.journal.event("camera-undying", camera=name)
+                self.journal.problem(f"camera {name}: its process cannot be killed; a driver holds it")
             return
-        self._killed = True
+        silent_s = self._pulse.silent_s(self.counters["heartbeat_ns"], child.pid)
+        opening = self.counters["state"] == OPENING
+        if opening:
+            self._opening.note_silence(silent_s)
+        if silent_s <= self._patience_s:
+            return
+        self._killed_at_s = now_s
+        if opening:
+            self._opening.killed()
+        self.journal.event("camera-hangs", camera=name, state=_STATES[self.counters["state"]], for_s=silent_s)
         if not self.finished:  # else it hangs in closing its device, which no longer matters
-            self.journal.event("hangs", process=self.spec.name)
-            self.journal.problem(
-                f"camera {self.spec.name}: its process hangs; it is killed and started again"
-            )
-        kill(self.child)
+            self.journal.problem(f"camera {name}: its process hangs; it is killed and started again")
+        kill(child)
+
+    def _tend_recovery(self) -> None:
+        name = self.spec.name
+        if (ended := self._recover.ended()) is not None:
+            self.journal.event("recover-command-ended", camera=name, trouble=ended)
+            if ended:
+                self.journal.problem(f"camera {name}: recover_command: {ended}", serious=False)
+        failures = self.counters["failures"]
+        if self.started and not self.finished and self._recover.is_due(failures):
+            self.journal.event("recover-command", camera=name, failures=failures)
+            serial = self.info.serial if self.info is not None else getattr(self.spec.source, "serial", "")
+            facts = {"NIGHTRIG_CAMERA": name, "NIGHTRIG_SERIAL": serial, "NIGHTRIG_FAILURES": str(failures)}
+            if trouble := self._recover.start(facts):
+                self.journal.problem(f"camera {name}: recover_command: {trouble}", serious=False)
+
+    def release(self) -> None:
+        """Give back what outlives its processes."""
+        self._recover.close()
+        self.ring.close()
+        self.counters.close()
 
     def _plan_restart(self, what: str) -> None:
         now_s, name = time.monotonic(), self.spec.name
-        delay_s = self._backoff.after(now_s - self._spawned_s)
+        delay_s = self._backoff.after(now_s - self._opened_s if self._opened_s else 0.0)
         self._restart_at_s = now_s + delay_s
         self.journal.event("camera-restart", camera=name, why=what, delay_s=delay_s)
-        message = f"camera {name}: {what}; again in {delay_s:.0f} s"
+        message = f"camera {name}: {what}; again {f'in {delay_s:.0f} s' if delay_s else 'at once'}"
         if self.failure is None:
             self.failure = message
             self.journal.problem(message)
@@ -305,7 +349,7 @@ class WorkerProcess:
     def _kill_if_hanging(self, child: Child) -> None:
         if self.heartbeat is None or not self.ready or self._killed:
             return
-        if self._pulse.silent_s(self.heartbeat()) > _WORKER_HANG_S:
+        if self._pulse.silent_s(self.heartbeat(), child.pid) > _WORKER_HANG_S:
             self._killed = True
             self.journal.event("hangs", process=self.name)
             self.journal.problem(f"the {self.name} process hangs; it is killed")

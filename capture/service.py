@@ -32,7 +32,6 @@ from codec.errors import CameraError, DiskFullError, StorageError
 _MB = 1 << 20
 _START_S = 120.0
 _ONE_SIGTERM_S = 0.5  # `timeout` sends its SIGTERM twice: to us, and to our group
-_PROBLEMS_KEPT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,10 @@ class Service:
         self._folder = session.create_session(self._root, self._rig.name, config, versions())
         self._journal.begin(self._folder)
         with durable.hold(self._folder):  # nobody recompresses what is being recorded
-            return self._record()
+            try:
+                return self._record()
+            finally:
+                self._journal.close()
 
     def _record(self) -> Outcome:
         before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -261,8 +263,10 @@ class Service:
             code = 1
             self._journal.problem("nothing was recorded")
         ended = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
-        kept = self._journal.problems[-_PROBLEMS_KEPT:]
-        facts = {"totals": totals.as_dict(), "ended": ended, "exit_code": code, "problems": kept}
+        problems: dict[str, object] = {"problems": self._journal.problems}
+        if self._journal.problems_left_out:
+            problems["problems_left_out"] = self._journal.problems_left_out
+        facts = {"totals": totals.as_dict(), "ended": ended, "exit_code": code, **problems}
         self._journal.save({"cameras": self._crew.infos_as_dicts(), **facts})
-        self._journal.event("ended", exit_code=code)
+        self._journal.end(exit_code=code)
         return Outcome(self._folder, totals, code, self._journal.problems)

@@ -39,6 +39,8 @@ _TEMPORARY = re.compile(
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 
+_SAME_SECOND = 10_000  # a machine without a clock of its own may begin every day at the same second
+
 RESERVED_NAMES = (PEOPLE, SESSION_FILE, EVENTS_FILE)
 """What a camera or an estimator cannot be called: the session folder holds these itself."""
 
@@ -176,7 +178,7 @@ def create_session(root: Path, rig: str, config: dict[str, Any], versions: dict[
     """
     durable.make_directory(root)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    for attempt in range(100):
+    for attempt in range(_SAME_SECOND):
         suffix = f"-{attempt}" if attempt else ""
         folder = root / f"{stamp}-{rig}{suffix}"
         try:

@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from capture._voice import voice_of
+
 _CHILD = Path(__file__).with_name("_child.py")
 _PIPE_READ = 1 << 16
 _EVENT_WAIT_S = 1.0
@@ -86,16 +88,20 @@ class Child:
         self.name = name
         control_read, self._control_fd = os.pipe()
         self.event_fd, event_write = os.pipe()
+        self._said_fd, said_write = os.pipe()
+        # A child must never wait for somebody to read its complaints: what finds no room is gone.
+        for fd in (self._said_fd, said_write):
+            os.set_blocking(fd, False)
         job_fd = os.memfd_create("nightrig-job", os.MFD_CLOEXEC)
         try:
             os.write(job_fd, pickle.dumps((entry, job, control_read, event_write)))
             os.lseek(job_fd, 0, os.SEEK_SET)
-            self._process = _start(name, job_fd, [job_fd, control_read, event_write, *fds])
+            self._process = _start(name, job_fd, said_write, [job_fd, control_read, event_write, *fds])
         except BaseException:
             self.close()
             raise
         finally:
-            for fd in (job_fd, control_read, event_write):
+            for fd in (job_fd, control_read, event_write, said_write):
                 os.close(fd)
         self._pending = b""
         self.silent = False  # its pipe has ended: from then on a select on event_fd returns at once, always
@@ -113,7 +119,8 @@ class Child:
             return
 
     def events(self) -> list[dict[str, Any]]:
-        """Events that have arrived; never waits."""
+        """Events that have arrived; never waits. What it said on stderr is passed on."""
+        self._listen()
         events: list[dict[str, Any]] = []
         while True:
             try:
@@ -125,6 +132,13 @@ class Child:
                 return events
             *lines, self._pending = (self._pending + data).split(b"\n")
             events += [json.loads(line) for line in lines]
+
+    def _listen(self) -> None:
+        try:
+            while said := os.read(self._said_fd, _PIPE_READ):
+                voice_of(self.name).pass_on(said)
+        except BlockingIOError:
+            return
 
     def exit_code(self) -> int | None:
         """None while it runs; negative: the signal that ended it."""
@@ -145,11 +159,13 @@ class Child:
 
     def close(self) -> None:
         """Close the pipes; the child, if it still runs, reads that as "orphaned"."""
+        self._listen()
+        os.close(self._said_fd)
         os.close(self._control_fd)
         os.close(self.event_fd)
 
 
-def _start(name: str, job_fd: int, fds: list[int]) -> subprocess.Popen[bytes]:
+def _start(name: str, job_fd: int, said_fd: int, fds: list[int]) -> subprocess.Popen[bytes]:
     # The child is born with these blocked and ignores them before it unblocks them.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -158,7 +174,8 @@ def _start(name: str, job_fd: int, fds: list[int]) -> subprocess.Popen[bytes]:
             pass_fds=fds,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **_ENVIRONMENT},
-            stdout=sys.stderr,  # stdout belongs to the verb's own output
+            stdout=said_fd,  # ours belongs to the verb's own output
+            stderr=said_fd,
         )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -92,13 +92,17 @@ SourceSpec = RealSenseSpec | OpenCVSpec | PlaybackSpec | SimulatedSpec
 
 @dataclass(frozen=True, slots=True)
 class CameraSpec:
-    """A camera of the rig: its name (a folder name), where its frames come from, and where it stands."""
+    """A camera of the rig: its name (a folder name), where its frames come from, and where it stands.
+
+    `recover_command` is run when opening it has failed `recover_after` times in a row."""
 
     name: str
     source: SourceSpec
     world_from_camera: Matrix4 | None = None
     restart_max_s: float = 60.0
-    stall_s: float = 5.0
+    stall_s: float = 3.0
+    recover_command: tuple[str, ...] = ()
+    recover_after: int = 5
 
 
 @dataclass(frozen=True, slots=True)

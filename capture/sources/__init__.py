@@ -7,7 +7,8 @@ loads librealsense.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from capture.frames import CameraInfo, Frame
 from capture.specs import (
@@ -37,6 +38,15 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Stop and release the device. Safe to call twice, and after a failed open()."""
+
+
+@runtime_checkable
+class SlowToOpen(Protocol):
+    """A source whose open() may take long for a good reason, and that says so while it goes on: without a
+    sign of life it would be taken for hanging."""
+
+    progress: Callable[[int, int], None] | None
+    """Called with what is done and of how much."""
 
 
 def make_source(camera: CameraSpec) -> Source:

@@ -25,7 +25,7 @@ from codec.errors import CameraLostError
 
 _KEPT_FRAMES = 64
 _KEPT_BYTES = 64 * 1024 * 1024
-_CLOSE_WAIT_S = 2.0
+_CLOSE_WAIT_S = 1.0
 _EXIT_WAIT_S = 6.0
 _running: set[LiveVideo] = set()
 

@@ -36,7 +36,7 @@ _QUEUED_FRAMES = 64
 # A camera that has been silent for so long is looked for in the list of devices, and so often.
 _SILENCE_S = 0.5
 # One that never said a word in so long is reset when it is given up.
-_MUTE_S = 4.0
+_MUTE_S = 2.5
 _LAST_FREE_RUNNING_SYNC_MODE = 1.0
 
 

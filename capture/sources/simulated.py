@@ -132,7 +132,7 @@ class SimulatedSource:
         self._name = name
         self._spec = spec
         self._color_format = color_format
-        self._progress = progress
+        self.progress = progress
         self._loop: Loop | None = None
         self._reels: list[_Reel] = []
 
@@ -140,7 +140,7 @@ class SimulatedSource:
         """Render the loop and start the clock; a second time nothing is rendered."""
         if self._loop is None:
             self._loop = render_loop(
-                self._spec, name=self._name, color_format=self._color_format, progress=self._progress
+                self._spec, name=self._name, color_format=self._color_format, progress=self.progress
             )
             give_back_memory()
         loop = self._loop

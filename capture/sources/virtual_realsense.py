@@ -24,7 +24,7 @@ from capture.sources._d435_noise import BASELINE_MM
 from capture.sources._rs_frames import CLOCK_PERIOD_S
 from capture.sources._rs_sdk import SOFTWARE_ONLY, load_sdk
 from capture.sources.realsense import RealSenseSource
-from capture.sources.simulated import Loop, Metronome, exact_rate, render_loop
+from capture.sources.simulated import Loop, Metronome, Progress, exact_rate, render_loop
 from capture.specs import RealSenseSpec, SimulatedSpec, StreamSpec
 
 Array = npt.NDArray[np.generic]
@@ -276,6 +276,7 @@ class VirtualRealSenseSource:
     def __init__(self, name: str, spec: SimulatedSpec) -> None:
         self._name = name
         self._spec = spec
+        self.progress: Progress | None = None
         self._loop: Loop | None = None
         self._source: RealSenseSource | None = None
         self._feeder: _Feeder | None = None
@@ -286,7 +287,7 @@ class VirtualRealSenseSource:
         self.close()
         load_sdk(f"camera {self._name}: through_realsense")  # before seconds of rendering
         if self._loop is None:
-            self._loop = render_loop(self._spec, name=self._name, color_format="bgr8")
+            self._loop = render_loop(self._spec, name=self._name, color_format="bgr8", progress=self.progress)
         info = self._loop.info
         bus = VirtualBus()
         camera = VirtualD435(info.serial, info.streams, model=info.model)

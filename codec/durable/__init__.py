@@ -22,7 +22,7 @@ is ever held.
 from codec.durable.append import AppendFile
 from codec.durable.folders import make_directory, make_new_directory, require_room, sync_directory
 from codec.durable.holding import hold
-from codec.durable.lines import append_line
+from codec.durable.lines import append_line, sync_file
 from codec.durable.replacing import (
     delete_file,
     drop_from_memory,
@@ -52,5 +52,6 @@ __all__ = [
     "require_room",
     "supersede_file",
     "sync_directory",
+    "sync_file",
     "write_atomically",
 ]

@@ -41,3 +41,15 @@ def _append(fd: int, line: bytes) -> None:
         if written and system.fstat(fd).st_size == start + written:  # else another's line stands behind it
             system.ftruncate(fd, start)
         raise
+
+
+def sync_file(path: Name) -> None:
+    """Wait until what was appended to a file is on the disk. Raises StorageError."""
+    try:
+        fd = system.open_file(path, os.O_RDONLY)
+        try:
+            system.fdatasync(fd)
+        finally:
+            system.close(fd)
+    except OSError as error:
+        raise storage_error("sync", path, error) from error

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from pathlib import Path
+from typing import NoReturn
 
 NAMES = ("absent", "hang_open", "hang_read", "hang_close", "silent", "stale", "skip")
 """absent: the device is gone (reads and opens fail). hang_*: that call never returns. silent: reads time
-out. stale: the same frame again and again. skip: how many frame numbers the next read leaves out; the
+out. stale: the same frame again and again. These two end when the camera is opened again where they are 2,
+not 1. skip: how many frame numbers the next read leaves out; the
 camera sets it back to 0."""
+
+
+HANGS_NOW = 2
+"""What a hang_* switch becomes when the call has begun to hang."""
 
 
 class Faults:
@@ -32,6 +39,17 @@ class Faults:
 
     def __setitem__(self, name: str, value: int) -> None:
         self._bytes[NAMES.index(name)] = value
+
+    def obey(self, switch: str) -> None:
+        """Hang, as a broken driver does, where that switch is on."""
+        if self[switch]:
+            self[switch] = HANGS_NOW
+            self._hang()
+
+    @staticmethod
+    def _hang() -> NoReturn:
+        while True:
+            time.sleep(3600.0)
 
     def close(self) -> None:
         self._bytes.close()

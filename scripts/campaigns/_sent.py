@@ -23,7 +23,8 @@ SENT = np.dtype(
         ("padding", "u1", 6),
     ]
 )
-"""One entry: a frame number of an epoch, when, and the CRC-32 of its pixels (or of its JPEG file)."""
+"""One entry: a frame number of an epoch, when, and the CRC-32 of its pixels (or of its JPEG file;
+0 where the recorder makes another file of it)."""
 
 DELIVERED, SKIPPED = 1, 2
 """A frame that was handed on; a number that the camera lost itself (see `Faults.skip`)."""

@@ -21,7 +21,8 @@ _START_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RigPlan:
-    """A rig of test cameras cam0, cam1, ...; `head` are further lines of the top, `record` of [record]."""
+    """A rig of test cameras cam0, cam1, ...; `head` are further lines of the top, `record` of [record],
+    `camera` of each; `more` are further cameras: a name and the lines of its table."""
 
     cameras: int = 4
     width: int = 320
@@ -32,21 +33,24 @@ class RigPlan:
     head: str = ""
     record: str = "reserve_mb = 1"
     camera: str = ""
+    more: tuple[tuple[str, str], ...] = ()
 
     @property
     def names(self) -> list[str]:
-        return [f"cam{index}" for index in range(self.cameras)]
+        return [*(f"cam{index}" for index in range(self.cameras)), *(name for name, _ in self.more)]
 
     def text(self) -> str:
         """The rig file."""
         lines = ['name = "campaign"', f"queue_mb = {self.queue_mb}", "preview = false", self.head]
         lines += ["[record]", self.record]
-        for index, name in enumerate(self.names):
+        for index, name in enumerate(self.names[: self.cameras]):
             size = f"{{ width = {self.width}, height = {self.height}, fps = {self.fps} }}"
             lines += ["[[cameras]]", f'name = "{name}"', 'source = "simulated"', f"seed = {index}"]
             lines += ["through_realsense = false", f"depth = {size}", self.camera]
             if self.color:
                 lines.append(f"color = {{ width = 160, height = 120, fps = {self.fps} }}")
+        for name, text in self.more:
+            lines += ["[[cameras]]", f'name = "{name}"', text]
         return "\n".join(lines) + "\n"
 
 

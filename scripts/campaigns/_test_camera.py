@@ -3,7 +3,8 @@
 Pictures look like a stereo camera's (a lattice with noise and holes, a JPEG) and carry their number, so no
 two are alike and each is known by its checksum. What it has sent stands in `<folder>/<camera>.sent`
 (_sent), its switches lie in `<folder>/<camera>.faults` (_faults). The rig names it as a simulated camera;
-_recorder puts it in that one's place.
+_recorder puts it in that one's place. What goes through librealsense, or is opened by OpenCV, keeps its own
+source and gets an account (_logged_source).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import time
 import zlib
 from fractions import Fraction
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,13 @@ from capture import camera
 from capture.camera import RUNNING, CameraJob
 from capture.counters import CounterPage
 from capture.frames import CameraInfo, Frame, StreamInfo
+from capture.sources import Source
 from capture.sources.simulated import Metronome
 from capture.spawn import Link
 from capture.specs import SimulatedSpec
 from codec.errors import CameraLostError, CameraNotFoundError
 from scripts.campaigns._faults import Faults
+from scripts.campaigns._logged_source import logged_source
 from scripts.campaigns._sent import DELIVERED, SKIPPED, SentLog
 from scripts.campaigns._session import FOLDER_VARIABLE
 
@@ -40,15 +42,15 @@ Bytes = npt.NDArray[np.uint8]
 
 def run(job: CameraJob, link: Link) -> int:
     """Entry of the process."""
-    source = LoggingCamera(job, Path(os.environ[FOLDER_VARIABLE]))
+    folder = Path(os.environ[FOLDER_VARIABLE])
+    spec = job.camera.source
+    source: Source
+    if isinstance(spec, SimulatedSpec) and not spec.through_realsense:
+        source = LoggingCamera(job, folder)
+    else:
+        source = logged_source(job, folder)
     camera.make_source = lambda spec: source  # type: ignore[assignment, misc]
     return camera.run(job, link)
-
-
-def hang() -> NoReturn:
-    """What a broken driver does."""
-    while True:
-        time.sleep(3600.0)
 
 
 class LoggingCamera:
@@ -71,9 +73,12 @@ class LoggingCamera:
         self._last: list[Frame] = []
 
     def open(self) -> CameraInfo:
-        self._obey("hang_open")
+        self._faults.obey("hang_open")
         if self._faults["absent"]:
             raise CameraNotFoundError(f"camera {self._name}: it is unplugged")
+        for switch in ("silent", "stale"):
+            if self._faults[switch] == 2:
+                self._faults[switch] = 0
         self._number = 0
         self._tick = self._clock.latest(time.monotonic_ns())
         height, width = self._depth[0].shape
@@ -83,12 +88,8 @@ class LoggingCamera:
             streams.append(StreamInfo("color", "jpeg", *self._color_size, fps))
         return CameraInfo(self._name, "test", "test camera", tuple(streams), serial=self._name)
 
-    def _obey(self, switch: str) -> None:
-        if self._faults[switch]:
-            hang()
-
     def read(self, timeout_s: float) -> list[Frame]:
-        self._obey("hang_read")
+        self._faults.obey("hang_read")
         if self._faults["absent"]:
             raise CameraLostError(f"camera {self._name}: it was unplugged")
         if self._faults["silent"]:
@@ -145,7 +146,7 @@ class LoggingCamera:
         )
 
     def close(self) -> None:
-        self._obey("hang_close")
+        self._faults.obey("hang_close")
 
 
 def depth_loop(width: int, height: int, *, seed: int) -> list[npt.NDArray[np.uint16]]:

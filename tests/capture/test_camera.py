@@ -361,7 +361,7 @@ def test_camera_does_not_wait_and_every_frame_it_drops_stands_in_one_gap_before_
 ) -> None:
     bench = small_bench
     child = bench.start((("rate", (200, 0.001)),), frame_bytes=4000)
-    bench.until(lambda: bench.counters["captured0"] == 60)
+    bench.until(lambda: bench.counters["captured0"] >= 60)
     assert bench.counters["dropped0"] > 40
     found = bench.take_until(lambda entry: entry[0] == "frame" and entry[3] == 200)
     assert accounted(found) == 200

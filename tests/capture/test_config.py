@@ -155,6 +155,17 @@ def test_realsense_without_streams_records_depth(load: Any) -> None:
     assert (spec.source.depth, spec.source.color) == (None, StreamSpec())
 
 
+def test_recover_command_of_the_rig_is_every_cameras_that_has_none_of_its_own(load: Any) -> None:
+    own = CAMERA.replace("front", "side") + 'recover_command = ["reset", "side"]\nrecover_after = 3\n'
+    none = CAMERA.replace("front", "back") + "recover_command = []\n"
+    specs = load('recover_command = ["reset", "all"]\n' + CAMERA + own + none).camera_specs()
+    assert [(spec.recover_command, spec.recover_after) for spec in specs] == [
+        (("reset", "all"), 5),
+        (("reset", "side"), 3),
+        ((), 5),
+    ]
+
+
 def test_simulated_cameras_stand_around_the_room_together(load: Any) -> None:
     names = "abc"
     text = "".join(f'[[cameras]]\nname = "{name}"\nsource = "simulated"\n' for name in names)

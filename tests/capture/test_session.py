@@ -144,6 +144,7 @@ def test_a_hundred_starts_in_one_second_end_in_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session.time, "strftime", lambda *_: "now")
+    monkeypatch.setattr(session, "_SAME_SECOND", 100)
     for i in range(100):
         (tmp_path / f"now-lab{f'-{i}' if i else ''}").mkdir()
     with pytest.raises(StorageError, match="cannot find a free name"):

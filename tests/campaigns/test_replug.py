@@ -1,0 +1,31 @@
+"""A short look at the campaign that unplugs cameras and makes them hang."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scripts.campaigns import replug
+from scripts.campaigns._campaign import HELD
+
+pytest.importorskip("pyrealsense2")
+
+
+def test_cameras_come_back_and_every_frame_is_accounted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # How soon is for the campaign on a quiet machine; that they come back at all is for every machine.
+    monkeypatch.setattr(replug, "_LIMIT_S", 60.0)
+    assert replug.main(["--cycles", "6", "--hold", "1", "--out", str(tmp_path)]) == HELD, capsys.readouterr()
+    lines = (tmp_path / "replug" / "ledger.jsonl").read_text().splitlines()
+    result = json.loads(lines[1])["result"]
+    assert len(result["back_s"]) == 6
+    assert result["sent"] >= result["written"] > 100
+
+
+def test_a_camera_that_stays_away_breaks_the_promise() -> None:
+    result = {"back_s": [["unplug of cam", 90.0]], "growth": {}, "calm_lost": 1, "unaccounted": 0}
+    promises = replug.judge([{**result, "wrong": 0, "events_bytes": 0}])
+    assert [promise.held for promise in promises] == [False, False, True, True, True]
