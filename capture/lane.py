@@ -137,11 +137,12 @@ class Lane:
         index = next((i for i, s in self._streams.items() if s.pixel_format == "mesh"), None)
         if index is None or self._meshes is None:
             return
-        lost = self.counters[f"written{self.index}.{index}"] - self._meshes.count_on_disk()
+        on_disk, newest_ns = self._meshes.on_disk()
+        lost = self.counters[f"written{self.index}.{index}"] - on_disk
         if lost > 0:
-            now_ns = time.monotonic_ns()
+            since_ns = newest_ns or self._streams[index].last_ns
             self.counters.add(f"written{self.index}.{index}", -lost)
-            self._drop(index, self._epoch, Gap(KILLED, None, None, lost, now_ns, now_ns))
+            self._drop(index, self._epoch, Gap(KILLED, None, None, lost, since_ns, time.monotonic_ns()))
             self.report("error", camera=self.name, message=f"{lost} meshes went with the killed writer")
 
     def _inherit(self, index: int, stream: _Stream, had: StreamOnDisk, first_epoch: int) -> None:

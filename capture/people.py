@@ -67,17 +67,17 @@ class MeshSeries:
             raise StorageError(f"{error}; {lost} meshes of {broken.path} are lost") from error
         return self._writer.size_bytes - before
 
-    def count_on_disk(self) -> int:
-        """How many whole meshes the files hold that were begun so far; a torn one counts up to its tear."""
-        count = 0
+    def on_disk(self) -> tuple[int, int]:
+        """How many whole meshes the files hold that were begun so far (a torn one counts up to its tear),
+        and when the newest was taken, in monotonic ns; 0 where nothing says."""
+        count = newest_ns = 0
         for path in session.list_meshes(self._folder):
-            with contextlib.suppress(FormatError, StorageError):
-                meshes = MeshReader(path)
-                try:
-                    count += len(meshes)
-                finally:
-                    meshes.close()
-        return count
+            with contextlib.suppress(FormatError, StorageError), MeshReader(path) as meshes:
+                count += len(meshes)
+                if len(meshes):
+                    taken_ns = meshes[-1].get("monotonic_ns")
+                    newest_ns = max(newest_ns, taken_ns if isinstance(taken_ns, int) else 0)
+        return count, newest_ns
 
     def take_lost(self) -> int:
         """How many frames were appended and then refused by the disk, since the last call."""
