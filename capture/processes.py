@@ -24,7 +24,8 @@ from capture.specs import CameraSpec
 from capture.wire import camera_info_from_dict
 
 CAMERA_ENTRY = "capture.camera:run"
-"""What a camera process runs; campaigns put test cameras in its place."""
+ESTIMATOR_ENTRY = "capture.estimation:run"
+"""What camera and estimator processes run; campaigns put test ones in their place."""
 
 _HANG_S = 5.0  # a heart that stands still this long while frames should come
 _OPEN_HANG_S = 120.0  # opening may render a loop, reset a device or import a large SDK

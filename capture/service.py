@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from capture import session
+from capture import processes, session
 from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import MAX_STREAMS
 from capture.codec_decision import decide_codec
@@ -328,7 +328,7 @@ class Service:
         )
         worker = WorkerProcess(
             f"estimator {spec.name}",
-            "capture.estimation:run",
+            processes.ESTIMATOR_ENTRY,
             job,
             (page.fd, *self._results[index].spec.fds, *(fd for r in job.rings.values() for fd in r.fds)),
             _ESTIMATOR_RESTARTS,
