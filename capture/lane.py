@@ -114,6 +114,7 @@ class Lane:
     _epoch: int = -1
     _jobs: deque[_Job] = field(default_factory=deque)
     _on_disk: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _meshes_before_ns: int = 0  # what a mesh file of an earlier writer process got
     _refused_total: int = 0
 
     def resume(self, segments: Sequence[Path]) -> None:
@@ -133,17 +134,28 @@ class Lane:
         self._settle_meshes()
 
     def _settle_meshes(self) -> None:
-        """Meshes reach the disk once a second: what the last writer process had in hand went with it."""
+        """Meshes reach the disk once a second: what the last writer process had in hand went with it.
+
+        Told first and counted then, since this process may be killed in between as well.
+        """
         index = next((i for i, s in self._streams.items() if s.pixel_format == "mesh"), None)
         if index is None or self._meshes is None:
             return
+        self._meshes_before_ns = self.counters[f"mesh_ns{self.index}"]
+        told, counted = self._streams[index].told[KILLED], self.counters[f"killed{self.index}"]
+        self._count_killed(index, max(0, told - counted))
         on_disk, newest_ns = self._meshes.on_disk()
         lost = self.counters[f"written{self.index}.{index}"] - on_disk
         if lost > 0:
             since_ns = newest_ns or self._streams[index].last_ns
-            self.counters.add(f"written{self.index}.{index}", -lost)
-            self._drop(index, self._epoch, Gap(KILLED, None, None, lost, since_ns, time.monotonic_ns()))
+            gap = Gap(KILLED, None, None, lost, since_ns, max(since_ns, self._meshes_before_ns))
+            self._drop(index, self._epoch, gap)
+            self._count_killed(index, lost)
             self.report("error", camera=self.name, message=f"{lost} meshes went with the killed writer")
+
+    def _count_killed(self, index: int, meshes: int) -> None:
+        self.counters.add(f"written{self.index}.{index}", -meshes)
+        self.counters.add(f"killed{self.index}", meshes)
 
     def _inherit(self, index: int, stream: _Stream, had: StreamOnDisk, first_epoch: int) -> None:
         stream.told = had.told
@@ -190,8 +202,10 @@ class Lane:
         return record, time.perf_counter() - started_s
 
     def _is_on_disk(self, frame: RingFrame) -> bool:
-        """Written by a writer process that died before it could release the frame."""
+        """Written (a mesh: or told to be lost) by a writer process that died before it could release it."""
         last = self._on_disk.get(frame.stream)
+        if self._is_mesh(frame):
+            return frame.monotonic_ns <= self._meshes_before_ns
         return last is not None and (frame.epoch, frame.number) <= last
 
     # ---- pool to file ----
@@ -283,6 +297,8 @@ class Lane:
         stream.last_ns = frame.monotonic_ns
         for what, amount in (("written", 1), ("raw", frame.data.nbytes), ("file", written)):
             self.counters.add(f"{what}{self.index}.{frame.stream}", amount)
+        if stream.pixel_format == "mesh":
+            self.counters[f"mesh_ns{self.index}"] = frame.monotonic_ns
 
     def _write(self, job: _Job) -> int:
         if self._is_mesh(job.frame):
@@ -319,14 +335,14 @@ class Lane:
         index = next((i for i, s in self._streams.items() if s.pixel_format == "mesh"), None)
         if lost and index is not None:
             now_ns = time.monotonic_ns()
-            self.counters.add(f"written{self.index}.{index}", -lost)
             self._drop(index, self._epoch, Gap(DISK_FULL, None, None, lost, now_ns, now_ns))
+            self.counters.add(f"written{self.index}.{index}", -lost)
 
     def _drop(self, stream: int, epoch: int, gap: Gap) -> None:
-        """Count, and write down if the disk lets us."""
-        self.counters.add(f"dropped{self.index}.{stream}", gap.count)
+        """Write down if the disk lets us, and count: a successor finds uncounted what is written down."""
         with contextlib.suppress(StorageError):
             self._write_gap(stream, epoch, gap.as_dict())
+        self.counters.add(f"dropped{self.index}.{stream}", gap.count)
 
     def _write_gap(self, stream: int, epoch: int, gap: dict[str, Any]) -> None:
         if self._files is not None:

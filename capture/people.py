@@ -19,6 +19,9 @@ from codec import durable
 from codec.errors import CodecError, FormatError, StorageError
 from codec.mesh import MeshReader, MeshWriter
 
+_NATIVE_SEGMENT_S = 1.75
+"""With what is being compressed when a process is killed, that costs two seconds at most."""
+
 
 class MeshSeries:
     """Appends mesh frames (millimetres, vertices then joints) to people/mesh-NNN.xz, or .nrm.
@@ -30,7 +33,8 @@ class MeshSeries:
         self, folder: Path, *, metadata: dict[str, Any], codec: str, preset: int | Literal["auto"]
     ) -> None:
         self._folder, self._metadata, self._codec = folder, metadata, codec
-        self._settings: dict[str, Any] = {} if codec == "native" else {"preset": preset}
+        own = {"segment_s": _NATIVE_SEGMENT_S} if codec == "native" else {"preset": preset}
+        self._settings: dict[str, Any] = {**own, "by_frame_time": True}
         self._writer: MeshWriter | None = None
         self._lost = 0
 

@@ -26,6 +26,7 @@ from capture.config import Rig
 from capture.counters import CounterPage
 from capture.estimation import COUNTERS as ESTIMATION_COUNTERS
 from capture.estimation import EstimationJob
+from capture.event_log import EventLog
 from capture.frames import CameraInfo
 from capture.preview import PreviewJob
 from capture.processes import CameraProcess, WorkerProcess, kill
@@ -142,7 +143,11 @@ class Service:
         config = self._rig.model_dump(mode="json")
         self._folder = session.create_session(self._root, self._rig.name, config, versions())
         with durable.hold(self._folder):  # nobody recompresses what is being recorded
-            return self._record()
+            self._events = EventLog(self._folder, self.say)
+            try:
+                return self._record()
+            finally:
+                self._events.close()
 
     def _record(self) -> Outcome:
         before = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -537,7 +542,7 @@ class Service:
     def event(self, kind: str, /, **fields: Any) -> None:
         """One line in events.jsonl."""
         try:
-            session.append_event(self._folder, {"event": kind, **fields})
+            self._events.append({"event": kind, **fields})
         except StorageError as error:
             self.say(str(error))
 

@@ -209,14 +209,18 @@ def load_session(folder: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def append_event(folder: Path, event: dict[str, Any]) -> None:
-    """One line more in events.jsonl. Raises StorageError."""
+def event_line(event: dict[str, Any]) -> bytes:
+    """An event of this moment as a line of events.jsonl."""
     stamp = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
-    line = json.dumps({**stamp, **event}, separators=(",", ":")) + "\n"
+    return json.dumps({**stamp, **event}, separators=(",", ":")).encode() + b"\n"
+
+
+def append_event(folder: Path, event: dict[str, Any]) -> None:
+    """One line more in events.jsonl, of a session that nobody records to. Raises StorageError."""
     path = folder / EVENTS_FILE
     try:
-        with path.open("a") as file:
-            file.write(line)
+        with path.open("ab") as file:
+            file.write(event_line(event))
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
 
