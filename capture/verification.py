@@ -99,6 +99,7 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
                 files,
                 meshes=sum(mesh.count for mesh in beside),
                 meshes_closed=all(mesh.closed for mesh in beside),
+                to_the_end=bool(files) and files[-1].path == series.segments[-1],
             )
             findings = ledger.compare()
             report.problems += findings.problems
