@@ -154,10 +154,12 @@ def _untold(spans: list[dict[str, Any]], surely: Counter[int], perhaps: Counter[
             yield f"gaps ({reason}) of stream {stream} tell of {told} frames, {sure} are missing"
 
 
-def killed_meshes(folder: Path) -> list[int]:
-    """How many meshes went with each killed writer, as the files tell it, in order."""
+def killed_meshes(folder: Path) -> list[tuple[int, int]]:
+    """When the meshes were taken that went with each killed writer, as the files tell it: after a moment, and
+    up to another, in the order of time."""
     _, gaps = _read(folder, Account(), "")
-    return [gap["count"] for gap in gaps if gap["stream"] == MESH_STREAM and gap["reason"] == KILLED]
+    killed = [gap for gap in gaps if gap["stream"] == MESH_STREAM and gap["reason"] == KILLED]
+    return sorted(((gap["start_ns"], gap["end_ns"]) for gap in killed), key=lambda span: span[1])
 
 
 def _count(account: Account, reason: str, delivered: bool) -> None:
