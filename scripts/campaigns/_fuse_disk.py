@@ -141,6 +141,9 @@ def main() -> int:
     while True:
         ready = select.select([disk.fd, sys.stdin], [], [])[0]
         if sys.stdin in ready:
+            # First of all: should this be the last process of its namespace, what is mounted there is
+            # unmounted with it, and must be refused then, not wait for an answer of ours.
+            os.close(disk.fd)
             subprocess.run(["umount", "-l", str(args.place)], check=False)
             return 0
         if not disk.answer():

@@ -85,14 +85,19 @@ class MountedDisk:
             stdout=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C is for us: the disk is needed until it is unmounted
         )
+        try:
+            self._mount()
+        except BaseException:
+            self.close()
+            raise
+
+    def _mount(self) -> None:
         assert self._server.stdout is not None
         if self._server.stdout.readline() != b"ready\n":
-            self._end_server()
             raise CannotRunError("the FUSE disk did not start (see above)")
         command = ["mount", "-t", "ext4", "-o", "loop", str(self._disk), str(self.folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            self._end_server()
             raise MountError(done.stderr.strip())
 
     def _end_server(self) -> None:
@@ -110,7 +115,7 @@ class MountedDisk:
         """Unmount; what is still open there goes on in vain."""
         try:
             if subprocess.run(["umount", str(self.folder)], capture_output=True, check=False).returncode != 0:
-                subprocess.run(["umount", "-l", str(self.folder)], check=False)
+                subprocess.run(["umount", "-l", str(self.folder)], capture_output=True, check=False)
         finally:
             self._end_server()
 
