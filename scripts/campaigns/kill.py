@@ -61,10 +61,15 @@ class Trial:
 
     def kill(self, name: str) -> None:
         """One child, as soon as there is one of that name: it may just have been killed."""
-        self.recording.wait_for(lambda: name in self.recording.children(), _BACK_S)
-        with contextlib.suppress(ProcessLookupError, KeyError):
-            os.kill(self.recording.children()[name], signal.SIGKILL)
+        self.recording.wait_for(lambda: self._killed(name), _BACK_S)
         self.kills.append((name, time.monotonic_ns()))
+
+    def _killed(self, name: str) -> bool:
+        try:
+            os.kill(self.recording.children()[name], signal.SIGKILL)
+        except (KeyError, ProcessLookupError):
+            return False
+        return True
 
     def last_kill_ns(self) -> dict[str, int]:
         """When each camera, or the estimator, was killed for the last time while the others went on."""
