@@ -114,6 +114,8 @@ class Lane:
     _epoch: int = -1
     _jobs: deque[_Job] = field(default_factory=deque)
     _on_disk: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _began_ns: int = 0
+    _reopened: bool = False
     _meshes_before_ns: int = 0  # what a mesh file of an earlier writer process got
     _refused_total: int = 0
 
@@ -128,6 +130,7 @@ class Lane:
         left = left_on_disk(segments)
         self._learn_formats(camera)
         self._learn_streams(camera, left.epoch, left.since_ns)
+        self._began_ns, self._reopened = left.since_ns, left.epoch > left.first_epoch
         self._make_files(camera).describe_as(camera, left.epoch)
         for index, stream in self._streams.items():
             self._inherit(index, stream, left.streams.get(index, StreamOnDisk()), left.first_epoch)
@@ -245,6 +248,8 @@ class Lane:
         """The camera was opened (again)."""
         camera = _json(frame)
         self._make_files(camera).begin(camera, frame.epoch)
+        self._began_ns = self._began_ns or frame.monotonic_ns
+        self._reopened |= 0 <= self._epoch < frame.epoch
         if frame.epoch > self._epoch or not self.settings.live:
             self._learn_streams(camera, frame.epoch, frame.monotonic_ns)
 
@@ -413,19 +418,22 @@ class Lane:
     def settle(self, counts: Mapping[int, CameraCounts], now_ns: int) -> None:
         """Account for what a camera process took with it when it was killed: frames between its hands and
         the ring, and gaps that it had counted and not yet told. Nothing is queued any more.
+
+        Which of the processes that a camera has had took them, nobody knows.
         """
         for index, stream in self._streams.items():
             count = counts[index]
+            since_ns = self._began_ns if self._reopened else stream.last_ns
             for reason, counted in ((RING_FULL, count.refused), (LOST_AT_CAMERA, count.lost)):
                 if counted > stream.told[reason]:
                     untold = counted - stream.told[reason]
-                    gap = Gap(reason, None, None, untold, stream.last_ns, now_ns)
+                    gap = Gap(reason, None, None, untold, since_ns, now_ns)
                     with contextlib.suppress(StorageError):
                         self._write_gap(index, self._epoch, gap.as_dict())
             passed_on = sum(self.counters[f"{what}{self.index}.{index}"] for what in ("written", "dropped"))
             vanished = count.captured - count.refused - passed_on
             if vanished > 0:
-                self._drop(index, self._epoch, Gap(STOPPED, None, None, vanished, stream.last_ns, now_ns))
+                self._drop(index, self._epoch, Gap(STOPPED, None, None, vanished, since_ns, now_ns))
 
     def finish(self, end_ns: int) -> None:
         """Seal the files. Without an END from the camera its silence until then is an outage."""
