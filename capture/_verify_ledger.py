@@ -62,7 +62,8 @@ class StreamCount:
 class SeriesLedger:
     """All files of one camera (or estimator), checked. `meshes` lie beside them in files of their own;
     `meshes_closed` is false where a writer was killed before it could close one of these. `deleted` are those
-    that made room: what was in them is as good as there."""
+    that made room: what was in them is as good as there. `to_the_end` is false where another segment had been
+    begun after these, in which there is nothing."""
 
     def __init__(
         self,
@@ -72,10 +73,11 @@ class SeriesLedger:
         meshes: int = 0,
         meshes_closed: bool = True,
         deleted: Sequence[DeletedSegment] = (),
+        to_the_end: bool = True,
     ) -> None:
         self.name = name
         self._files, self._meshes, self._meshes_closed = files, meshes, meshes_closed
-        self._deleted = deleted
+        self._deleted, self._to_the_end = deleted, to_the_end
         self._described: dict[int, dict[str, Any]] = {}
         for file in files:
             self._described |= file.streams
@@ -230,9 +232,9 @@ class SeriesLedger:
 
     def _compare_gap_counters(self, findings: Findings) -> None:
         """What was counted as missing against the gap records, once everything is written down."""
-        last = next((file for file in reversed(self._files) if file.clocks), None)
-        if last is None or not last.sealed:
-            return
+        last = self._files[-1] if self._files and self._to_the_end else None
+        if last is None or not last.sealed or not last.clocks:
+            return  # cut short: what was counted in the end may have been on its way into a file
         counters = last.clocks[-1].counters
         for key, reasons in COUNTED_REASONS.items():
             for stream, counted in _numbers_in(counters, key):

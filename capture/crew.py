@@ -122,7 +122,7 @@ class Crew:
         )
         worker = WorkerProcess(
             f"estimator {spec.name}",
-            "capture.estimation:run",
+            processes.ESTIMATOR_ENTRY,
             job,
             (page.fd, *self._results[index].spec.fds, *(fd for r in job.rings.values() for fd in r.fds)),
             _ESTIMATOR_RESTARTS,

@@ -23,7 +23,7 @@ from capture.spawn import Link
 from capture.specs import EstimatorSpec
 from codec.records.layout import CLOCKS
 
-COUNTERS = ("heartbeat_ns", "seen", "estimated", "skipped", "failed", "mesh_stream")
+COUNTERS = ("heartbeat_ns", "seen", "estimated", "skipped", "failed", "mesh_stream", "taken_sequence")
 _TICK_S = 0.2
 _DEFAULT_SKEW_S = 0.05
 _REPORT_FAILURES = 3
@@ -59,7 +59,9 @@ class _Estimation:
     ) -> None:
         self._link, self._estimator = link, estimator
         self._counters = CounterPage(COUNTERS, job.counters_fd)
-        self._inputs = _Inputs(job, estimator.inputs())
+        # What a killed process was at is not begun again: its results may be out, or it may have been the
+        # frame that killed it.
+        self._inputs = _Inputs(job, estimator.inputs(), after=self._counters["taken_sequence"])
         self._results = FrameRing(job.results)
         self._stream_of = {stream.name: i for i, stream in enumerate(outputs)}
         self._last: tuple[int, int] | None = None
@@ -78,6 +80,7 @@ class _Estimation:
             self._inputs.wait(self._link.control_fd)
             frames = self._inputs.newest()
             if frames is not None:
+                self._counters["taken_sequence"] = self._inputs.taken_sequence
                 self._estimate(frames)
         self._results.push(b'{"reason":"stopped"}', kind=kinds.END, monotonic_ns=time.monotonic_ns())
 
@@ -119,9 +122,12 @@ class _Estimation:
 
 
 class _Inputs:
-    """The newest frame of every input stream, matched by time."""
+    """The newest frame of every input stream, matched by time.
 
-    def __init__(self, job: EstimationJob, keys: tuple[InputKey, ...]) -> None:
+    taken_sequence: that of the newest set's first frame, in its ring.
+    """
+
+    def __init__(self, job: EstimationJob, keys: tuple[InputKey, ...], *, after: int) -> None:
         self._keys = keys
         self.pace = keys[0]
         self.epoch = 0
@@ -132,7 +138,7 @@ class _Inputs:
         fps = job.cameras[self.pace[0]].streams[self._streams[self.pace]].fps
         self._skew_ns = round(1e9 * (0.5 / fps if fps > 0 else _DEFAULT_SKEW_S))
         self._held: dict[InputKey, RingFrame] = {}
-        self._done = 0
+        self.taken_sequence = after
 
     def wait(self, control_fd: int) -> None:
         """Until one of the cameras has pushed something: the last of a set completes it."""
@@ -149,11 +155,11 @@ class _Inputs:
             if fresh is not None:
                 self._held[key] = fresh
         pace = self._held.get(self.pace)
-        if pace is None or pace.sequence <= self._done or len(self._held) < len(self._keys):
+        if pace is None or pace.sequence <= self.taken_sequence or len(self._held) < len(self._keys):
             return None
         if any(abs(f.monotonic_ns - pace.monotonic_ns) > self._skew_ns for f in self._held.values()):
             return None
-        self._done, self.epoch = pace.sequence, pace.epoch
+        self.taken_sequence, self.epoch = pace.sequence, pace.epoch
         return {key: _frame(key, frame) for key, frame in self._held.items()}
 
 

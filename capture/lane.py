@@ -114,6 +114,9 @@ class Lane:
     _epoch: int = -1
     _jobs: deque[_Job] = field(default_factory=deque)
     _on_disk: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _began_ns: int = 0
+    _reopened: bool = False
+    _meshes_before_ns: int = 0  # what a mesh file of an earlier writer process got
     _refused_total: int = 0
 
     def resume(self, segments: Sequence[Path]) -> None:
@@ -127,22 +130,35 @@ class Lane:
         left = left_on_disk(segments)
         self._learn_formats(camera)
         self._learn_streams(camera, left.epoch, left.since_ns)
+        self._began_ns, self._reopened = left.since_ns, left.epoch > left.first_epoch
         self._make_files(camera).describe_as(camera, left.epoch)
         for index, stream in self._streams.items():
             self._inherit(index, stream, left.streams.get(index, StreamOnDisk()), left.first_epoch)
         self._settle_meshes()
 
     def _settle_meshes(self) -> None:
-        """Meshes reach the disk once a second: what the last writer process had in hand went with it."""
+        """Meshes reach the disk once a second: what the last writer process had in hand went with it.
+
+        Told first and counted then, since this process may be killed in between as well.
+        """
         index = next((i for i, s in self._streams.items() if s.pixel_format == "mesh"), None)
         if index is None or self._meshes is None:
             return
-        lost = self.counters[f"written{self.index}.{index}"] - self._meshes.count_on_disk()
+        self._meshes_before_ns = self.counters[f"mesh_ns{self.index}"]
+        told, counted = self._streams[index].told[KILLED], self.counters[f"killed{self.index}"]
+        self._count_killed(index, max(0, told - counted))
+        on_disk, newest_ns = self._meshes.on_disk()
+        lost = self.counters[f"written{self.index}.{index}"] - on_disk
         if lost > 0:
-            now_ns = time.monotonic_ns()
-            self.counters.add(f"written{self.index}.{index}", -lost)
-            self._drop(index, self._epoch, Gap(KILLED, None, None, lost, now_ns, now_ns))
+            since_ns = newest_ns or self._streams[index].last_ns
+            gap = Gap(KILLED, None, None, lost, since_ns, max(since_ns, self._meshes_before_ns))
+            self._drop(index, self._epoch, gap)
+            self._count_killed(index, lost)
             self.report("error", camera=self.name, message=f"{lost} meshes went with the killed writer")
+
+    def _count_killed(self, index: int, meshes: int) -> None:
+        self.counters.add(f"written{self.index}.{index}", -meshes)
+        self.counters.add(f"killed{self.index}", meshes)
 
     def _inherit(self, index: int, stream: _Stream, had: StreamOnDisk, first_epoch: int) -> None:
         stream.told = had.told
@@ -189,8 +205,10 @@ class Lane:
         return record, time.perf_counter() - started_s
 
     def _is_on_disk(self, frame: RingFrame) -> bool:
-        """Written by a writer process that died before it could release the frame."""
+        """Written (a mesh: or told to be lost) by a writer process that died before it could release it."""
         last = self._on_disk.get(frame.stream)
+        if self._is_mesh(frame):
+            return frame.monotonic_ns <= self._meshes_before_ns
         return last is not None and (frame.epoch, frame.number) <= last
 
     # ---- pool to file ----
@@ -230,6 +248,8 @@ class Lane:
         """The camera was opened (again)."""
         camera = _json(frame)
         self._make_files(camera).begin(camera, frame.epoch)
+        self._began_ns = self._began_ns or frame.monotonic_ns
+        self._reopened |= 0 <= self._epoch < frame.epoch
         if frame.epoch > self._epoch or not self.settings.live:
             self._learn_streams(camera, frame.epoch, frame.monotonic_ns)
 
@@ -282,6 +302,8 @@ class Lane:
         stream.last_ns = frame.monotonic_ns
         for what, amount in (("written", 1), ("raw", frame.data.nbytes), ("file", written)):
             self.counters.add(f"{what}{self.index}.{frame.stream}", amount)
+        if stream.pixel_format == "mesh":
+            self.counters[f"mesh_ns{self.index}"] = frame.monotonic_ns
 
     def _write(self, job: _Job) -> int:
         if self._is_mesh(job.frame):
@@ -318,14 +340,14 @@ class Lane:
         index = next((i for i, s in self._streams.items() if s.pixel_format == "mesh"), None)
         if lost and index is not None:
             now_ns = time.monotonic_ns()
-            self.counters.add(f"written{self.index}.{index}", -lost)
             self._drop(index, self._epoch, Gap(DISK_FULL, None, None, lost, now_ns, now_ns))
+            self.counters.add(f"written{self.index}.{index}", -lost)
 
     def _drop(self, stream: int, epoch: int, gap: Gap) -> None:
-        """Count, and write down if the disk lets us."""
-        self.counters.add(f"dropped{self.index}.{stream}", gap.count)
+        """Write down if the disk lets us, and count: a successor finds uncounted what is written down."""
         with contextlib.suppress(StorageError):
             self._write_gap(stream, epoch, gap.as_dict())
+        self.counters.add(f"dropped{self.index}.{stream}", gap.count)
 
     def _write_gap(self, stream: int, epoch: int, gap: dict[str, Any]) -> None:
         if self._files is not None:
@@ -396,19 +418,22 @@ class Lane:
     def settle(self, counts: Mapping[int, CameraCounts], now_ns: int) -> None:
         """Account for what a camera process took with it when it was killed: frames between its hands and
         the ring, and gaps that it had counted and not yet told. Nothing is queued any more.
+
+        Which of the processes that a camera has had took them, nobody knows.
         """
         for index, stream in self._streams.items():
             count = counts[index]
+            since_ns = self._began_ns if self._reopened else stream.last_ns
             for reason, counted in ((RING_FULL, count.refused), (LOST_AT_CAMERA, count.lost)):
                 if counted > stream.told[reason]:
                     untold = counted - stream.told[reason]
-                    gap = Gap(reason, None, None, untold, stream.last_ns, now_ns)
+                    gap = Gap(reason, None, None, untold, since_ns, now_ns)
                     with contextlib.suppress(StorageError):
                         self._write_gap(index, self._epoch, gap.as_dict())
             passed_on = sum(self.counters[f"{what}{self.index}.{index}"] for what in ("written", "dropped"))
             vanished = count.captured - count.refused - passed_on
             if vanished > 0:
-                self._drop(index, self._epoch, Gap(STOPPED, None, None, vanished, stream.last_ns, now_ns))
+                self._drop(index, self._epoch, Gap(STOPPED, None, None, vanished, since_ns, now_ns))
 
     def finish(self, end_ns: int) -> None:
         """Seal the files. Without an END from the camera its silence until then is an outage."""

@@ -19,6 +19,9 @@ from codec import durable
 from codec.errors import CodecError, FormatError, StorageError
 from codec.mesh import MeshReader, MeshWriter
 
+_NATIVE_SEGMENT_S = 1.75
+"""With what is being compressed when a process is killed, that costs two seconds at most."""
+
 
 class MeshSeries:
     """Appends mesh frames (millimetres, vertices then joints) to people/mesh-NNN.xz, or .nrm.
@@ -30,7 +33,8 @@ class MeshSeries:
         self, folder: Path, *, metadata: dict[str, Any], codec: str, preset: int | Literal["auto"]
     ) -> None:
         self._folder, self._metadata, self._codec = folder, metadata, codec
-        self._settings: dict[str, Any] = {} if codec == "native" else {"preset": preset}
+        own = {"segment_s": _NATIVE_SEGMENT_S} if codec == "native" else {"preset": preset}
+        self._settings: dict[str, Any] = {**own, "by_frame_time": True}
         self._writer: MeshWriter | None = None
         self._lost = 0
 
@@ -70,17 +74,17 @@ class MeshSeries:
             raise StorageError("; ".join([str(error), *told])) from error
         return self._writer.size_bytes - before
 
-    def count_on_disk(self) -> int:
-        """How many whole meshes the files hold that were begun so far; a torn one counts up to its tear."""
-        count = 0
+    def on_disk(self) -> tuple[int, int]:
+        """How many whole meshes the files hold that were begun so far (a torn one counts up to its tear),
+        and when the newest was taken, in monotonic ns; 0 where nothing says."""
+        count = newest_ns = 0
         for path in session.list_meshes(self._folder):
-            with contextlib.suppress(FormatError, StorageError):
-                meshes = MeshReader(path)
-                try:
-                    count += len(meshes)
-                finally:
-                    meshes.close()
-        return count
+            with contextlib.suppress(FormatError, StorageError), MeshReader(path) as meshes:
+                count += len(meshes)
+                if len(meshes):
+                    taken_ns = meshes[-1].get("monotonic_ns")
+                    newest_ns = max(newest_ns, taken_ns if isinstance(taken_ns, int) else 0)
+        return count, newest_ns
 
     def take_lost(self) -> int:
         """How many frames were appended and then refused by the disk, since the last call."""

@@ -26,7 +26,8 @@ from capture.watchdog import OpeningPatience, Pulse
 from capture.wire import camera_info_from_dict
 
 CAMERA_ENTRY = "capture.camera:run"
-"""What a camera process runs; campaigns put test cameras in its place."""
+ESTIMATOR_ENTRY = "capture.estimation:run"
+"""What camera and estimator processes run; campaigns put test ones in their place."""
 
 WRITER_ENTRY = "capture.writer:run"
 """What the writer process runs; campaigns let its disk fail."""

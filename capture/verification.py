@@ -113,6 +113,7 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
                 meshes=sum(mesh.count for mesh in beside) + sum(segment.meshes for segment in gone),
                 meshes_closed=all(mesh.closed for mesh in beside),
                 deleted=gone,
+                to_the_end=bool(files) and files[-1].path == series.segments[-1],
             )
             findings = ledger.compare()
             report.problems += findings.problems

@@ -59,7 +59,10 @@ COUNTERS = (
         for stream in range(MAX_STREAMS)
         for what in ("written", "raw", "file", "dropped", "outage")
     ),
+    *(f"{what}{lane}" for lane in range(MAX_LANES) for what in ("mesh_ns", "killed")),
 )
+"""By lane and stream what the lane has counted; by lane when the newest mesh was taken that a mesh file got,
+and how many meshes that went with killed writers are no longer among those written."""
 
 
 @dataclass(frozen=True, slots=True)

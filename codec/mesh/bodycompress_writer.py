@@ -56,7 +56,8 @@ class BodycompressWriter(SegmentWriter):
     CPU); of zstd 1 to 22, 3 where none is given. "auto" (xz only) is for live use: it begins with what
     a short measurement of the first segment allows and keeps compression within `cpu_budget`, a share
     of one core, by going down when it costs more or falls behind and up when there is room.
-    `segment_s`: the most that a crash may cost. `threads`: the most that compress at a time (zstd: one).
+    `segment_s`: the most that a crash may cost, by the clock; `by_frame_time`: by the frames' `monotonic_ns`
+    as well. `threads`: the most that compress at a time (zstd: one).
     `vertex_order`: None, "auto", "smpl", "smplx" or a permutation; None is what bodycompress 0.2 reads
     too, and "auto" makes files of SMPL and SMPL-X meshes a fifth smaller.
     `fps`: stands in the header, for readers that ask for a frame by time.
@@ -75,6 +76,7 @@ class BodycompressWriter(SegmentWriter):
         quantization_mm: float = 0.5,
         preset: int | Literal["auto"] | None = None,
         segment_s: float = 1.0,
+        by_frame_time: bool = False,
         compression: str = "xz",
         vertex_order: object = None,
         threads: int = 2,
@@ -100,7 +102,7 @@ class BodycompressWriter(SegmentWriter):
             self._order = parse_vertex_order(vertex_order)
         except FormatError as error:
             raise CodecError(str(error)) from error
-        super().__init__(Path(path), segment_s=segment_s)
+        super().__init__(Path(path), segment_s=segment_s, by_frame_time=by_frame_time)
         self.rejected_people = 0
         self._quantization_mm = float(quantization_mm)
         self._fps = usable_fps(fps)
@@ -172,8 +174,12 @@ class BodycompressWriter(SegmentWriter):
             raise CodecError(f"{self.path}: frame {self.frames_total}: {error}") from error
         with self._pool.changed:
             self._refuse_if_ended()
+            taken_ns = entries.get("monotonic_ns")
+            if self._is_of_next(taken_ns):
+                self._make_room()
             if not self._open.frames:
                 self._open.opened_s = time.monotonic()
+                self._open.time_ns = taken_ns if isinstance(taken_ns, int) else 0
             self._open.frames.append(packed)
             self._open.count += 1
             self._open.size += len(packed)
@@ -182,9 +188,7 @@ class BodycompressWriter(SegmentWriter):
             self.rejected_people += rejected
             due_in_s = self._due_in_s()
             if self._open.size >= _SEGMENT_BYTES or (due_in_s is not None and due_in_s <= 0.0):
-                self._pool.wait_for_room()
-                self._tell_failure()
-                self._seal()
+                self._make_room()
             # Wakes a thread, which closes the segment when its time has come and no frame follows.
             self._pool.changed.notify_all()
 

@@ -69,7 +69,8 @@ class NativeMeshWriter(SegmentWriter):
     too. `fps`: stands in the file, for readers that ask for a frame by time where frames have no
     `monotonic_ns`. `way`: "auto" goes from fast to affine where the kernels were built, and stays fast
     where not; "affine" does so in any case, and waits for the model, for what is not recorded just now.
-    `segment_s`: the most that a crash may cost. `models` brings models that were fitted beforehand (see
+    `segment_s`: the most that a crash may cost, by the clock; `by_frame_time`: by the frames' `monotonic_ns`
+    as well. `models` brings models that were fitted beforehand (see
     codec.mesh.native_repack), `segment_frames` what a segment holds whatever the time, and `head` says more
     of the file in its own head.
 
@@ -85,6 +86,7 @@ class NativeMeshWriter(SegmentWriter):
         quantization_mm: float = 0.5,
         fps: float | None = None,
         segment_s: float = 2.0,
+        by_frame_time: bool = False,
         way: Way = "auto",
         models: Callable[[RecordWriter], Models] | None = None,
         segment_frames: int | None = None,
@@ -101,7 +103,7 @@ class NativeMeshWriter(SegmentWriter):
             raise CodecError(f"fps must be a positive number, got {fps}")
         said = {"metadata": metadata, "quantization_mm": float(quantization_mm), "fps": fps, **(head or {})}
         packed = zlib.compress(pack(said, what="the head"))
-        super().__init__(Path(path), segment_s=segment_s)
+        super().__init__(Path(path), segment_s=segment_s, by_frame_time=by_frame_time)
         self.unknown_points = 0
         self._steps_per_mm = 1.0 / quantization_mm
         self._segment_frames = segment_frames or _frames_of(segment_s, fps)
@@ -160,11 +162,10 @@ class NativeMeshWriter(SegmentWriter):
         with self._pool.changed:
             self._refuse_if_ended()
             if self._is_full(frame):
-                self._pool.wait_for_room()
-                self._tell_failure()
-                self._seal()
+                self._make_room()
             if not self._open.frames:
                 self._open.opened_s = time.monotonic()
+                self._open.time_ns = frame.time_ns or 0
             self._open.frames.append(frame)
             self._open.count += 1
             self._open.size += frame.nbytes
@@ -185,6 +186,7 @@ class NativeMeshWriter(SegmentWriter):
         late = self._segment_frames is None and (self._due_in_s() or 0.0) <= 0.0
         return (
             late
+            or self._is_of_next(frame.time_ns)
             or first.signature != frame.signature
             or held.count >= (self._segment_frames or MAX_FRAMES)
             or held.size + frame.nbytes > _SEGMENT_BYTES
@@ -225,7 +227,6 @@ class NativeMeshWriter(SegmentWriter):
         frames: list[GridFrame] = segment.frames
         batch = make_batch(frames, self._steps_per_mm, use_up=True)
         model = self._models.model_for(batch)
-        segment.time_ns = frames[0].time_ns or 0
         return pack_segment(frames, batch, model, steps_per_mm=self._steps_per_mm, use_up=True)
 
     def _write(self, segment: Segment) -> None:

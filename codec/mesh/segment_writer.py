@@ -21,12 +21,13 @@ class SegmentWriter:
 
     _pool: SegmentPool
 
-    def __init__(self, path: Path, *, segment_s: float) -> None:
+    def __init__(self, path: Path, *, segment_s: float, by_frame_time: bool = False) -> None:
         self.path = path
         self.frames_total = 0
         self.frames_stored = 0
         self.frames_written = 0
         self._segment_s = segment_s
+        self._by_frame_time = by_frame_time
         self._open = Segment()
         self._closed = False
         self._failure_told = False
@@ -74,6 +75,20 @@ class SegmentWriter:
         if not self._open.frames:
             return None
         return self._open.opened_s + self._segment_s - time.monotonic()
+
+    def _is_of_next(self, taken_ns: object) -> bool:
+        """Whether the open segment ends before a frame that was taken then: one that catches up, with frames
+        that had waited, must hold no more than one that keeps pace."""
+        first_ns = self._open.time_ns
+        if not self._by_frame_time or not first_ns or not isinstance(taken_ns, int):
+            return False
+        return taken_ns - first_ns >= self._segment_s * 1e9
+
+    def _make_room(self) -> None:
+        """Close the open segment, as soon as the pool takes another one. Held lock: that of the pool."""
+        self._pool.wait_for_room()
+        self._tell_failure()
+        self._seal()
 
     def _seal(self) -> None:
         if self._open.frames:

@@ -31,6 +31,7 @@ HELD, BROKEN, USAGE, CANNOT_RUN, STOPPED = 0, 1, 2, 3, 130
 _TELL_EVERY_S = 5.0
 _NOT_SETTINGS = ("out", "fresh", "json")
 _TROUBLES_SHOWN = 20
+_CASE_PREFIX = "case-"
 
 
 class CannotRunError(Exception):
@@ -115,6 +116,8 @@ class Campaign:
         return HELD if all(promise.held for promise in promises) and not troubles else BROKEN
 
     def _try_all(self, ledger: Ledger, cases: Sequence[str], attempt: Callable[[str, Path], Result]) -> bool:
+        for folder in self.folder.glob(f"{_CASE_PREFIX}*"):  # this campaign was killed at one
+            shutil.rmtree(folder, ignore_errors=True)
         left = [case for case in cases if case not in ledger.results]
         if len(left) < len(cases):
             self._say(f"{len(cases) - len(left)} cases were tried before; {len(left)} are left")
@@ -123,7 +126,7 @@ class Campaign:
         for index, case in enumerate(left):
             case_began_s = time.monotonic()
             try:
-                with tempfile.TemporaryDirectory(prefix="case-", dir=self.folder) as folder:
+                with tempfile.TemporaryDirectory(prefix=_CASE_PREFIX, dir=self.folder) as folder:
                     result = attempt(case, Path(folder))
             except KeyboardInterrupt:
                 return True

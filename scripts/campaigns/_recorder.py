@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""`nightrig record` with test cameras (_test_camera) in place of simulated ones; takes the verb's arguments.
+"""`nightrig record` with test cameras (_test_camera) in place of simulated ones, and a test estimator
+(_test_estimator) in place of any; takes the verb's arguments.
 
 Everything else is the real thing: the supervisor, its processes, rings, files. What the cameras sent is
 logged in the folder that NIGHTRIG_CAMPAIGN_FOLDER names. Where that holds a `<process>.disk` (see
@@ -22,4 +23,5 @@ if __name__ == "__main__":
     processes.CAMERA_ENTRY = "scripts.campaigns._test_camera:run"
     processes.WRITER_ENTRY = "scripts.campaigns._failing_disk:run_writer"
     break_disk_of("supervisor")
+    processes.ESTIMATOR_ENTRY = "scripts.campaigns._test_estimator:run"
     sys.exit(main(["record", *sys.argv[1:]]))

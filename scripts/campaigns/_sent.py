@@ -18,13 +18,14 @@ SENT = np.dtype(
         ("monotonic_ns", "<i8"),
         ("crc", "<u4"),
         ("epoch", "<u4"),
+        ("process", "<u4"),
         ("stream", "u1"),
         ("kind", "u1"),
-        ("padding", "u1", 6),
+        ("padding", "u1", 2),
     ]
 )
-"""One entry: a frame number of an epoch, when, and the CRC-32 of its pixels (or of its JPEG file;
-0 where the recorder makes another file of it)."""
+"""One entry: a frame number of an epoch, when, by which process, and the CRC-32 of its pixels (or of its
+JPEG file; 0 where the recorder makes another file of it)."""
 
 DELIVERED, SKIPPED = 1, 2
 """A frame that was handed on; a number that the camera lost itself (see `Faults.skip`)."""
@@ -36,6 +37,7 @@ class SentLog:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._entry = np.zeros(1, SENT)
+        self._entry["process"] = os.getpid()
 
     def note(self, kind: int, *, stream: int, epoch: int, number: int, monotonic_ns: int, crc: int) -> None:
         """Append one entry."""

@@ -12,17 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from scripts.campaigns._account import Account, session_account
+from capture.session import PEOPLE
+from scripts.campaigns._account import Account, camera_account, session_account
 from scripts.campaigns._ledger import ROOT
 
 FOLDER_VARIABLE = "NIGHTRIG_CAMPAIGN_FOLDER"
+BODIES = "bodies"
 _START_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class RigPlan:
     """A rig of test cameras cam0, cam1, ...; `head` are further lines of the top, `record` of [record],
-    `camera` of each; `more` are further cameras: a name and the lines of its table."""
+    `camera` of each; `more` are further cameras: a name and the lines of its table.
+
+    bodies: with a test estimator of that name, which gives numbers and a mesh for every depth frame of cam0.
+    """
 
     cameras: int = 4
     width: int = 320
@@ -34,6 +39,7 @@ class RigPlan:
     record: str = "reserve_mb = 1"
     camera: str = ""
     more: tuple[tuple[str, str], ...] = ()
+    bodies: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -51,18 +57,30 @@ class RigPlan:
                 lines.append(f"color = {{ width = 160, height = 120, fps = {self.fps} }}")
         for name, text in self.more:
             lines += ["[[cameras]]", f'name = "{name}"', text]
+        if self.bodies:
+            lines += ["[[estimators]]", 'kind = "test"', f'name = "{BODIES}"', 'cameras = ["cam0"]']
         return "\n".join(lines) + "\n"
+
+
+def plan_account(plan: RigPlan, session: Path, logs: Path, *, until_ns: int | None = None) -> Account:
+    """Everything that a rig's cameras and its estimator sent against a session, up to a moment."""
+    total = session_account(session, logs, plan.names, until_ns=until_ns)
+    if plan.bodies:
+        total.add(camera_account(session / PEOPLE, logs / f"{BODIES}.sent", BODIES, until_ns=until_ns))
+    return total
 
 
 class TriedRecording:
     """`nightrig record` in a process group of its own; `with` ends it whatever happens.
 
     logs: the folder with what the cameras sent and their switches. root: where its session goes.
+    temporary: what its processes take for the system's folder of temporary files.
     """
 
     def __init__(self, plan: RigPlan, logs: Path, root: Path, *arguments: str) -> None:
         self.plan, self.logs, self.root = plan, logs, root
-        logs.mkdir(parents=True, exist_ok=True)
+        self.temporary = logs / "tmp"
+        self.temporary.mkdir(parents=True, exist_ok=True)
         self._before = set(root.glob("*/session.json"))
         rig = logs / "rig.toml"
         rig.write_text(plan.text())
@@ -71,7 +89,7 @@ class TriedRecording:
         self.process = subprocess.Popen(
             [sys.executable, str(recorder), str(rig), "--root", str(root), "--json", *arguments],
             cwd=ROOT,
-            env={**os.environ, FOLDER_VARIABLE: str(logs)},
+            env={**os.environ, FOLDER_VARIABLE: str(logs), "TMPDIR": str(self.temporary)},
             stdout=subprocess.DEVNULL,
             stderr=self.err,
             start_new_session=True,
@@ -131,8 +149,8 @@ class TriedRecording:
         return self.process.wait(timeout_s)
 
     def account(self) -> Account:
-        """What the cameras sent against what lies in the session."""
-        return session_account(self.session, self.logs, self.plan.names)
+        """What the cameras and the estimator sent against what lies in the session."""
+        return plan_account(self.plan, self.session, self.logs)
 
     def __enter__(self) -> TriedRecording:
         return self

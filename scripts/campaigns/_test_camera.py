@@ -1,10 +1,10 @@
 """A camera that keeps its own account: a camera process whose source writes down all it sends.
 
 Pictures look like a stereo camera's (a lattice with noise and holes, a JPEG) and carry their number, so no
-two are alike and each is known by its checksum. What it has sent stands in `<folder>/<camera>.sent`
-(_sent), its switches lie in `<folder>/<camera>.faults` (_faults). The rig names it as a simulated camera;
-_recorder puts it in that one's place. What goes through librealsense, or is opened by OpenCV, keeps its own
-source and gets an account (_logged_source).
+two are alike and each is known by its checksum; depth carries its epoch, too (see depth_name). What it has
+sent stands in `<folder>/<camera>.sent` (_sent), its switches lie in `<folder>/<camera>.faults` (_faults).
+The rig names it as a simulated camera; _recorder puts it in that one's place. What goes through librealsense,
+or is opened by OpenCV, keeps its own source and gets an account (_logged_source).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from scripts.campaigns._session import FOLDER_VARIABLE
 _LOOP = 8
 _LATE_FRAMES = 32
 _DEPTH_CONSTANT = 606_000
+_NAME = struct.Struct("<II")
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -132,7 +133,7 @@ class LoggingCamera:
 
     def _depth_picture(self) -> npt.NDArray[np.uint16]:
         picture = self._depth[self._number % len(self._depth)]
-        picture[0, :4] = np.frombuffer(struct.pack("<Q", self._number), "<u2")
+        picture[0, :4] = np.frombuffer(_NAME.pack(self._counters["epoch"], self._number), "<u2")
         return picture
 
     def _note(self, kind: int, stream: int, number: int, crc: int, monotonic_ns: int | None = None) -> None:
@@ -147,6 +148,12 @@ class LoggingCamera:
 
     def close(self) -> None:
         self._faults.obey("hang_close")
+
+
+def depth_name(picture: npt.NDArray[np.generic]) -> tuple[int, int]:
+    """(epoch, number) that a depth picture carries."""
+    epoch, number = _NAME.unpack(picture[0, :4].tobytes())
+    return epoch, number
 
 
 def depth_loop(width: int, height: int, *, seed: int) -> list[npt.NDArray[np.uint16]]:

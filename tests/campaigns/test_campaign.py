@@ -54,8 +54,10 @@ def test_a_stopped_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
     assert run(tmp_path, attempt) == STOPPED
     with (tmp_path / "numbers" / "ledger.jsonl").open("a") as file:
         file.write('{"case": "3", "resu')  # killed while it wrote
+    (tmp_path / "numbers" / "case-killed").mkdir()
     assert run(tmp_path, attempt) == HELD
     assert tried == ["0", "1", "stopped", "2", "3"]
+    assert list((tmp_path / "numbers").glob("case-*")) == []
 
 
 def test_results_of_other_settings_are_never_mixed_in(

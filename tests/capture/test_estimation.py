@@ -179,6 +179,20 @@ def test_every_frame_there_is_time_for_gets_a_result_once(bench: Bench) -> None:
     assert bench.results.queued == 0
 
 
+def test_an_estimator_that_takes_the_place_of_a_killed_one_gives_no_result_twice(bench: Bench) -> None:
+    bench.start()
+    skip_info(bench)
+    bench.push(1)
+    assert bench.numbers()[0] == 1
+    bench.children[-1].kill()
+    bench.told.clear()
+    bench.start()
+    skip_info(bench)
+    bench.push(2)
+    assert bench.numbers()[0] == 2
+    bench.until_counted(seen=2, estimated=2)
+
+
 def test_frames_there_was_no_time_for_are_skipped_and_counted(bench: Bench) -> None:
     bench.start(slow_on=(1,), seconds=0.3)
     skip_info(bench)

@@ -260,6 +260,27 @@ def test_what_a_killed_camera_process_took_with_it_is_settled_at_the_end(bench: 
     assert len(bench.gaps()) == 4  # it is settled once
 
 
+@pytest.mark.parametrize("writers", [1, 2])
+def test_what_one_of_several_processes_of_a_camera_took_with_it_may_be_as_old_as_the_first(
+    bench: Bench, writers: int
+) -> None:
+    bench.open_camera(1, 0.0)
+    bench.frame(1, 0.1)
+    bench.drain()
+    bench.open_camera(2, 0.8)
+    bench.frame(1, 0.9, epoch=2)
+    bench.drain()
+    if writers == 2:
+        bench.new_writer()
+    bench.lane.settle({0: CameraCounts(captured=3, refused=0, lost=0)}, bench.ns(1.0))
+    with RecordFile(max(bench.folder.glob("*.nrig"))) as file:
+        gaps = [gap for _, _, gap in file.gaps() if gap["reason"] == "stopped"]
+    assert [gap["count"] for gap in gaps] == [1]
+    assert gaps[0]["start_ns"] < bench.ns(0.1) or writers == 2
+    assert gaps[0]["start_ns"] < bench.ns(0.8)
+    assert gaps[0]["end_ns"] == bench.ns(1.0)
+
+
 def test_refusal_of_the_disk_leaves_a_bad_frame_uncounted_until_its_gap_is_written(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

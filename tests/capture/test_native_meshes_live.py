@@ -88,6 +88,12 @@ def test_a_killed_writer_costs_the_open_segment_at_most_and_the_account_says_how
     lost = session.load_session(folder)["totals"]["meshes_lost"]
     assert 0 < lost <= (SEGMENT_S + 0.5) * FPS
     assert [(gap.stream, gap.reason, gap.count) for gap in report.gaps] == [("people/mesh", "killed", lost)]
+    with MeshReader(paths[0]) as reader, Recording(folder) as recorded:
+        newest_ns = reader[len(before) - 1]["monotonic_ns"]
+        results_ns = recorded.streams["people/parameters"].monotonic_ns()
+    assert report.gaps[0].start_ns == newest_ns
+    within = (results_ns > newest_ns) & (results_ns <= report.gaps[0].end_ns)
+    assert np.count_nonzero(within) >= lost
     assert (report.meshes_lost, report.damage, report.problems) == (0, [], [])
     assert report.verdict == "loss"
     assert any(f"the meshes of {lost} results are missing" in note for note in report.notes), report.notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from capture import _verify_file
 from capture import session as files
 from capture.cli import main
 from capture.cli._progress import Progress
+from capture.frames import CameraInfo
+from capture.ledger import RING_FULL
 from capture.verification import verify
 from codec import DepthGap, DepthWriter
 from codec.mesh import MeshWriter
 from codec.records import Record, RecordFile
+from codec.records.writer import RecordWriter
+from tests.capture import make_session
 from tests.capture.make_session import (
     HEIGHT,
     WIDTH,
@@ -86,6 +91,25 @@ def test_killed_recording_that_is_whole_is_clean_with_a_note(
     assert facts["ended"] is False
     main(["verify", str(maker.folder)])
     assert "up to the moment it was killed" in capsys.readouterr().out
+
+
+def test_recording_that_was_cut_short_as_a_segment_was_begun_is_clean(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_clock = make_session.clock
+
+    def clock_with_a_frame_in_the_ring(
+        writer: RecordWriter, written: Counter[int], missing: Counter[tuple[int, str]], info: CameraInfo
+    ) -> None:
+        write_clock(writer, written, missing + Counter({(0, RING_FULL): 1}), info)
+
+    monkeypatch.setattr(make_session, "clock", clock_with_a_frame_in_the_ring)
+    folder = maker.camera("front", frames=10, per_segment=5)
+    assert verified(maker.folder, capsys)[1]["verdict"] == "unaccounted"
+    cut(folder / "001.nrig", 0)
+    code, facts = verified(maker.folder, capsys)
+    assert (code, facts["verdict"], facts["problems"]) == (0, "clean", [])
+    assert any("is empty" in note for note in facts["notes"])
 
 
 def test_torn_tail_is_damage(maker: SessionMaker, capsys: pytest.CaptureFixture[str]) -> None:
