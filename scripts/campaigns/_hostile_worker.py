@@ -186,7 +186,16 @@ _PICTURE_LIBRARIES = (
     "Invalid SOS",
     "Unsupported marker",
 )
-_OURS = ("nightrig: ", "verify", "recover", "export", "recompress", "convert", "what an interrupted run")
+_OURS = (
+    "nightrig: ",
+    "the native kernels are not built",
+    "verify",
+    "recover",
+    "export",
+    "recompress",
+    "convert",
+    "what an interrupted run",
+)
 
 
 def _what_is_wrong(told: str, code: int | None) -> Iterator[str]:
