@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture._verify_file import NO_FRAMES, FileCheck
+from capture.deleted import DeletedSegment
 from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
 from capture.recording import ESTIMATOR
 from codec.records import numbers
@@ -44,7 +45,8 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class StreamCount:
-    """One stream of a camera: frames in the files, each counted once, and what gap records say is missing."""
+    """One stream of a camera: frames in the files, each counted once, what gap records say is missing, and
+    frames that were in files which had to make room."""
 
     pixel_format: str = ""
     frames: int = 0
@@ -54,17 +56,26 @@ class StreamCount:
     dropped: int = 0
     lost_at_camera: int = 0
     damaged: int = 0
+    deleted: int = 0
 
 
 class SeriesLedger:
     """All files of one camera (or estimator), checked. `meshes` lie beside them in files of their own;
-    `meshes_closed` is false where a writer was killed before it could close one of these."""
+    `meshes_closed` is false where a writer was killed before it could close one of these. `deleted` are those
+    that made room: what was in them is as good as there."""
 
     def __init__(
-        self, name: str, files: Sequence[FileCheck], *, meshes: int = 0, meshes_closed: bool = True
+        self,
+        name: str,
+        files: Sequence[FileCheck],
+        *,
+        meshes: int = 0,
+        meshes_closed: bool = True,
+        deleted: Sequence[DeletedSegment] = (),
     ) -> None:
         self.name = name
         self._files, self._meshes, self._meshes_closed = files, meshes, meshes_closed
+        self._deleted = deleted
         self._described: dict[int, dict[str, Any]] = {}
         for file in files:
             self._described |= file.streams
@@ -89,15 +100,17 @@ class SeriesLedger:
 
     def stream_name(self, stream: int) -> str:
         """ "<camera>/<stream>"."""
-        return f"{self.name}/{self._described.get(stream, {}).get('name', f'stream{stream}')}"
+        known = self._deleted_names().get(stream, f"stream{stream}")
+        return f"{self.name}/{self._described.get(stream, {}).get('name', known)}"
 
     def counts(self) -> dict[str, StreamCount]:
         """What the files hold, stream by stream."""
         found = {}
-        for stream in sorted({*self._described, *np.unique(self._frames["stream"]).tolist()}):
+        seen = np.unique(self._frames["stream"]).tolist()
+        for stream in sorted({*self._described, *seen, *self._deleted_names()}):
             every = self._frames[self._frames["stream"] == stream]
             own = _once(every)
-            reasons: Counter[str] = Counter()
+            reasons = self._deleted_gaps(stream)
             for _, _, gap in self._gaps_of(stream):
                 reasons[str(gap.get("reason"))] += numbers.gap_count(gap)
             before_us = reasons[LOST_AT_CAMERA] + reasons[OUTAGE]
@@ -110,8 +123,23 @@ class SeriesLedger:
                 dropped=reasons.total() - before_us - reasons[DAMAGED],
                 lost_at_camera=before_us,
                 damaged=reasons[DAMAGED],
+                deleted=self._deleted_frames(stream),
             )
         return found
+
+    def _deleted_names(self) -> dict[int, str]:
+        return {number: told.name for segment in self._deleted for number, told in segment.streams.items()}
+
+    def _deleted_frames(self, stream: int) -> int:
+        own = [segment.streams[stream] for segment in self._deleted if stream in segment.streams]
+        return sum(told.frames for told in own)
+
+    def _deleted_gaps(self, stream: int) -> Counter[str]:
+        gaps: Counter[str] = Counter()
+        for segment in self._deleted:
+            if stream in segment.streams:
+                gaps += segment.streams[stream].gaps
+        return gaps
 
     def _numberings(self) -> Iterator[tuple[int, int, npt.NDArray[np.void]]]:
         keys = {(s, e) for s, e in zip(*(self._frames[c].tolist() for c in ("stream", "epoch")), strict=True)}
@@ -170,7 +198,7 @@ class SeriesLedger:
     def _compare_counters(self, findings: Findings) -> None:
         shortest: Counter[int] = Counter()
         surplus: Counter[int] = Counter()
-        before: Counter[int] = Counter()
+        before = Counter({stream: self._deleted_frames(stream) for stream in self._deleted_names()})
         for file in self._files:
             for clock in file.clocks:
                 for stream, written in _numbers_in(clock.counters, "written"):
@@ -216,7 +244,7 @@ class SeriesLedger:
                         f"{told} named in gap records"
                     )
         for stream, captured in _numbers_in(counters, "captured"):
-            there = int((self._frames["stream"] == stream).sum())
+            there = int((self._frames["stream"] == stream).sum()) + self._deleted_frames(stream)
             known = there + self._gap_total(stream, (*_CAPTURED_REASONS, DAMAGED))
             if captured > known:
                 findings.problems.append(
@@ -225,7 +253,8 @@ class SeriesLedger:
 
     def _gap_total(self, stream: int, reasons: Sequence[str]) -> int:
         gaps = [gap for _, _, gap in self._gaps_of(stream) if gap.get("reason") in reasons]
-        return sum(numbers.gap_count(gap) for gap in gaps)
+        gone = self._deleted_gaps(stream)
+        return sum(numbers.gap_count(gap) for gap in gaps) + sum(gone[reason] for reason in reasons)
 
     def _is_mesh(self, stream: int) -> bool:
         return self._described.get(stream, {}).get("pixel_format") == "mesh"

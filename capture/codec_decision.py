@@ -17,10 +17,9 @@ from capture import codec_choice, demand
 from capture.codec_choice import Choice, Machine
 from capture.codec_trial import TrialJob, existing_folder, measure_apart
 from capture.config import AUTO, Rig
+from capture.reserve import reserve_bytes
 from codec.depth import DEFAULT_CODEC, has_kernels
 from codec.errors import TrialError
-
-_MB = 1 << 20
 
 
 def decide_codec(
@@ -48,7 +47,7 @@ def decide_codec(
     machine = Machine(
         cores=len(os.sched_getaffinity(0)),
         disk_mb_s=measured.disk_mb_s,
-        usable_bytes=max(0.0, free - rig.record.reserve_mb * _MB),
+        usable_bytes=max(0.0, free - reserve_bytes(rig.record.reserve_mb)),
     )
     reckonings = codec_choice.reckon(rig, measured.codecs, machine, jpeg_ns=measured.jpeg_ns)
     choice = codec_choice.choose(tried, reckonings, machine, kernels=kernels, duration_s=duration_s)

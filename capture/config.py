@@ -221,9 +221,11 @@ class Record(_Model):
     mesh_codec: Literal["bodycompress", "native"] = "bodycompress"
     mesh_preset: Annotated[int, Field(ge=0, le=9)] | Literal["auto"] = "auto"
     sync_s: Annotated[float, Field(gt=0, le=60)] = 0.5
+    sync_mb: Annotated[float, Field(gt=0)] = 8.0
     segment_s: Annotated[float, Field(gt=0)] = 600.0
     segment_mb: Annotated[float, Field(gt=0)] = 2048.0
-    reserve_mb: Annotated[float, Field(ge=0)] = 1024.0
+    reserve_mb: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    when_full: Literal["stop", "delete-oldest"] = "stop"
     threads: Annotated[int, Field(ge=0, le=64)] = 0
 
     @pydantic.field_validator("codec")
@@ -338,7 +340,7 @@ def _check(data: dict[str, Any], path: Path) -> Rig:
     except pydantic.ValidationError as error:
         # A mistyped key often makes the right one missing as well: the typing error is the one to name.
         faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-        raise ConfigError(f"{path}: {_explain(faults[0], data)}") from error
+        raise ConfigError(f"{path}: {_explain(faults, data)}") from error
     _check_names(rig, path)
     return rig
 
@@ -361,9 +363,9 @@ def _check_names(rig: Rig, path: Path) -> None:
                 )
 
 
-def _explain(error: Any, data: dict[str, Any]) -> str:
+def _explain(faults: Sequence[Any], data: dict[str, Any]) -> str:
     """One line for the first thing that is wrong: the key, what is wrong, and the nearest right one."""
-    location: Sequence[str | int] = [part for part in error["loc"] if part not in _SOURCES]
+    error, location = faults[0], _location(faults[0])
     key = ".".join(str(part) for part in location) or "the file"
     if error["type"] == "extra_forbidden":
         known = _known_keys(location[:-1], data)
@@ -381,7 +383,20 @@ def _explain(error: Any, data: dict[str, Any]) -> str:
     if error["type"] == "tuple_type" and key in ("cameras", "estimators"):
         return f"{key} must be a list of tables: write [[{key}]] above each"
     message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{key} = {_shortened(repr(error['input']))}: {message}"
+    # A value that is none of two things: a number, or one of a few words.
+    words = [
+        f["ctx"]["expected"]
+        for f in faults[1:]
+        if _location(f) == location and "expected" in f.get("ctx", {})
+    ]
+    return f"{key} = {_shortened(repr(error['input']))}: {' or '.join([message, *words])}"
+
+
+def _location(error: Any) -> Sequence[str | int]:
+    """Where in the file: without what pydantic calls the members of a union."""
+    members = ("constrained-", "literal[")
+    parts = [part for part in error["loc"] if part not in _SOURCES]
+    return [part for part in parts if not (isinstance(part, str) and part.startswith(members))]
 
 
 def _shortened(text: str) -> str:

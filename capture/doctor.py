@@ -19,6 +19,7 @@ from capture.config import Rig
 from capture.demand import Costs, StreamDemand
 from capture.kernels import how_to_get_kernels
 from capture.mesh_demand import FEW, MeshReckoning, makes_meshes, reckon_meshes
+from capture.reserve import reserve_bytes
 from capture.usb import Controller, controllers, is_pi_4
 from codec.depth import DEFAULT_CODEC, has_kernels
 
@@ -47,6 +48,7 @@ class Report:
     gb_per_hour: float = 0.0
     hours_left: float | None = None
     disk_free_gb: float = 0.0
+    disk_reserve_gb: float = 0.0
     disk_write_mb_s: float = 0.0
     cpu_cores: float = 0.0
     cpu_available: int = 1
@@ -84,7 +86,7 @@ def examine(rig: Rig, root: Path) -> Report:
     machine = Machine(
         cores=len(os.sched_getaffinity(0)),
         disk_mb_s=disk_write_mb_s,
-        usable_bytes=max(0.0, free - rig.record.reserve_mb * (1 << 20)),
+        usable_bytes=max(0.0, free - reserve_bytes(rig.record.reserve_mb)),
     )
     reckonings = codec_choice.reckon(rig, tried, machine, jpeg_ns=jpeg_ns)
     choice = codec_choice.choose(
@@ -136,7 +138,9 @@ def _reckon_disk(report: Report, rig: Rig, root: Path) -> None:
         )
     needed = sum(stream.disk_mb_s for stream in report.streams)
     report.gb_per_hour = needed * 3600 * _MB / _GB
-    usable_gb = max(0.0, report.disk_free_gb - rig.record.reserve_mb * (1 << 20) / _GB)
+    reserve_gb = reserve_bytes(rig.record.reserve_mb, needed * _MB) / _GB
+    usable_gb = max(0.0, report.disk_free_gb - reserve_gb)
+    report.disk_reserve_gb = reserve_gb
     report.hours_left = usable_gb / report.gb_per_hour if report.gb_per_hour else None
     if needed > DISK_SHARE * report.disk_write_mb_s:
         report.findings.append(
@@ -149,13 +153,15 @@ def _reckon_disk(report: Report, rig: Rig, root: Path) -> None:
     wanted_h = 1.0 if rig.duration_s is None else rig.duration_s / 3600
     if report.hours_left is not None and report.hours_left < wanted_h:
         asked = "" if rig.duration_s is None else f" and the rig records for {60 * wanted_h:.0f}"
-        report.findings.append(
-            Finding(
-                True,
-                f"the disk is full after {60 * report.hours_left:.0f} minutes{asked}",
-                "make room or choose another record.root",
-            )
-        )
+        what = f"the disk is full after {60 * report.hours_left:.0f} minutes{asked}"
+        if rig.record.when_full == "delete-oldest":
+            what += ": from then on the oldest recordings below record.root are deleted"
+            change = "make room, choose another record.root, or leave it as record.when_full has it"
+            report.findings.append(Finding(False, what, change))
+        else:
+            what += f": from then on {reserve_gb:.1f} GB stay free, and recording waits"
+            change = "make room, choose another record.root, or set record.when_full = 'delete-oldest'"
+            report.findings.append(Finding(True, what, change))
 
 
 def _reckon_cpu(report: Report, rig: Rig) -> None:

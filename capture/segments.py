@@ -19,13 +19,16 @@ from typing import Any
 from capture import session
 from codec import durable
 from codec.context_maps import write_map
-from codec.durable import SyncThread
+from codec.durable import AppendFile, SyncThread
 from codec.errors import FormatError, StorageError
 from codec.records.layout import FRAME
 from codec.records.reader import RecordFile
 from codec.records.writer import Packed, RecordWriter
 
 CLOCK_EVERY_S = 10.0
+
+SyncError = Callable[[AppendFile, StorageError], None]
+"""What is told of a file whose end may not be on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +134,8 @@ class CameraFiles:
         if writer is None:
             return
         self._sync.remove(writer.file)
-        if writer.file.poisoned:
-            writer.close()
-        else:
-            self._sealer.submit(_seal, writer, self._counters())
+        # A poisoned one as well: closing waits for a sync under way.
+        self._sealer.submit(_seal, writer, self._counters(), self._sync.on_error)
 
     @property
     def poisoned(self) -> bool:
@@ -177,9 +178,17 @@ def _camera(streams: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
     return {**streams[0].get("camera", {}), "streams": described}
 
 
-def _seal(writer: RecordWriter, counters: dict[str, Any]) -> None:
-    try:
+def _seal(writer: RecordWriter, counters: dict[str, Any], on_error: SyncError) -> None:
+    """Without its index (where the disk is full) the file is scanned, every record in it is whole; but that
+    its end may not be on the disk must be told, once."""
+    file = writer.file
+    if file.poisoned:
+        writer.close()
+        return
+    with contextlib.suppress(StorageError):
         writer.clock(counters)
+    try:
         writer.seal()
-    except StorageError:
-        writer.close()  # without its index the file is scanned; every record in it is whole
+    except StorageError as error:
+        if file.poisoned:
+            on_error(file, error)

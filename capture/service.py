@@ -24,11 +24,13 @@ from capture.camera import MAX_STREAMS
 from capture.codec_decision import decide_codec
 from capture.config import Rig
 from capture.counters import CounterPage
+from capture.deletion import anything_to_delete
 from capture.estimation import COUNTERS as ESTIMATION_COUNTERS
 from capture.estimation import EstimationJob
 from capture.frames import CameraInfo
 from capture.preview import PreviewJob
 from capture.processes import CameraProcess, WorkerProcess, kill
+from capture.reserve import reserve_bytes
 from capture.ring import FrameRing
 from capture.spawn import Child
 from capture.specs import EstimatorSpec
@@ -181,11 +183,11 @@ class Service:
         try:
             while not folder.exists():
                 folder = folder.parent
-            disk = os.statvfs(folder)
         except OSError as error:
             raise StorageError(f"cannot record to {self._root}: {error.strerror}") from error
-        free, reserve = disk.f_bavail * disk.f_frsize, self._rig.record.reserve_mb * _MB
-        if free <= reserve:
+        free, reserve = durable.free_bytes(folder), reserve_bytes(self._rig.record.reserve_mb)
+        deletes = self._rig.record.when_full == "delete-oldest" and anything_to_delete(self._root)
+        if free <= reserve and not deletes:
             raise DiskFullError(
                 f"{self._root}: {free / _MB:.0f} MB free, the reserve alone is {reserve / _MB:.0f} MB;"
                 " make room, choose another --root or lower record.reserve_mb"
@@ -237,9 +239,11 @@ class Service:
             jpeg_quality=record.jpeg_quality,
             near_bound_subpixels=record.near_bound_subpixels,
             sync_s=record.sync_s,
+            sync_bytes=int(record.sync_mb * _MB),
             segment_s=record.segment_s,
             segment_bytes=int(record.segment_mb * _MB),
-            reserve_bytes=int(record.reserve_mb * _MB),
+            reserve_mb=record.reserve_mb,
+            deletes_oldest=record.when_full == "delete-oldest",
             threads=record.threads or max(1, os.cpu_count() or 1),
             mesh_codec=record.mesh_codec,
             mesh_preset=record.mesh_preset,

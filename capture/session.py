@@ -179,12 +179,9 @@ def create_session(root: Path, rig: str, config: dict[str, Any], versions: dict[
         suffix = f"-{attempt}" if attempt else ""
         folder = root / f"{stamp}-{rig}{suffix}"
         try:
-            folder.mkdir()
+            durable.make_new_directory(folder)
         except FileExistsError:
             continue
-        except OSError as error:
-            raise StorageError(f"cannot create {folder}: {error.strerror}") from error
-        durable.sync_directory(root)
         now = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
         save_session(
             folder,
@@ -209,16 +206,11 @@ def load_session(folder: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def append_event(folder: Path, event: dict[str, Any]) -> None:
-    """One line more in events.jsonl. Raises StorageError."""
+def append_event(folder: Path, event: dict[str, Any], *, synced: bool = False) -> None:
+    """One line more in events.jsonl, with `synced` on the disk when this returns. Raises StorageError."""
     stamp = {"wall_ns": time.time_ns(), "monotonic_ns": time.monotonic_ns()}
-    line = json.dumps({**stamp, **event}, separators=(",", ":")) + "\n"
-    path = folder / EVENTS_FILE
-    try:
-        with path.open("a") as file:
-            file.write(line)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    line = json.dumps({**stamp, **event}, separators=(",", ":"))
+    durable.append_line(folder / EVENTS_FILE, line.encode(), synced=synced)
 
 
 def find_series(session: Path, name: str) -> list[Path]:

@@ -23,6 +23,7 @@ from capture import session
 from capture._segment_survey import numbered_name
 from capture._verify_file import BadStretch, FileCheck, check_file
 from capture._verify_ledger import SeriesLedger, StreamCount, told_ranges
+from capture.deleted import DeletedSegment, deleted_segments, deletion_notes, of_series
 from capture.recording import RecordedGap, Recording, begins_with_record, whole_number
 from codec.errors import FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader
@@ -35,8 +36,8 @@ CLEAN, EMPTY, LOSS, UNACCOUNTED, DAMAGE = "clean", "empty", "loss", "unaccounted
 class Report:
     """What was found. `gaps` are losses that the recording accounts for, `problems` those it does not.
 
-    `meshes_lost` lay in the open segment of a mesh file when its writer was killed: the body parameters
-    are all there and can rebuild them.
+    `deleted` are segments that made room for later ones. `meshes_lost` lay in the open segment of a mesh file
+    when its writer was killed: the body parameters are all there and can rebuild them.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Report:
     bytes: int = 0
     gaps: list[RecordedGap] = field(default_factory=list)
     damage: list[BadStretch] = field(default_factory=list)
+    deleted: list[DeletedSegment] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     ended: bool = True  # false where the recording was killed: what came last may never have been written
@@ -60,7 +62,7 @@ class Report:
             return DAMAGE
         if self.problems:
             return UNACCOUNTED
-        if self.is_session and not (self.frames or self.meshes or self.meshes_lost):
+        if self.is_session and not (self.frames or self.meshes or self.meshes_lost or self.deleted):
             return EMPTY
         return LOSS if self.gaps or self.meshes_lost else CLEAN
 
@@ -74,7 +76,8 @@ def total_bytes(path: Path) -> int:
 
 def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> Report:
     """Read everything. Raises ConfigError (no such path), NotOurFileError or StorageError."""
-    report = Report(path)
+    report = Report(path, deleted=deleted_segments(path))
+    report.notes += deletion_notes(report.deleted)
     with Recording(path) as recording:
         report.gaps = recording.gaps
         trouble = recording.session_trouble
@@ -91,14 +94,18 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
         counts: dict[str, StreamCount] = {}
         for series in found.series:
             alone = path.is_file()
+            gone = of_series(report.deleted, series.segments[0].parent.name)
             files = _check_files(series, report, pool, progress, alone=alone)
+            if not alone:
+                _miss_segments(series, gone, report)
             beside = [mesh for mesh in meshes if mesh.path.parent == series.segments[0].parent]
             name = names[0] if alone and names else series.name  # a single file knows whose it is
             ledger = SeriesLedger(
                 name,
                 files,
-                meshes=sum(mesh.count for mesh in beside),
+                meshes=sum(mesh.count for mesh in beside) + sum(segment.meshes for segment in gone),
                 meshes_closed=all(mesh.closed for mesh in beside),
+                deleted=gone,
             )
             findings = ledger.compare()
             report.problems += findings.problems
@@ -107,6 +114,9 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
             if beside and (findings.meshes_lost or ledger.killed or any(mesh.damaged for mesh in beside)):
                 report.notes += _frames_without_meshes(name, files, beside)
             counts |= ledger.counts()
+    there = {series.segments[0].parent.name for series in found.series}
+    for name in {segment.series for segment in report.deleted} - there:
+        counts |= SeriesLedger(name, (), deleted=of_series(report.deleted, name)).counts()
     report.frames = sum(count.frames for count in counts.values())
     report.is_session = found.is_session
     if path.is_dir() and (path / session.SESSION_FILE).exists():
@@ -155,14 +165,13 @@ def _check_files(
             report.ended &= not last
             why = "the recording" if last else "the writer"
             report.notes.append(f"{path} was never closed ({why} was killed); every record in it is whole")
-    if not alone:
-        _miss_segments(series, report)
     return files
 
 
-def _miss_segments(series: session.Series, report: Report) -> None:
+def _miss_segments(series: session.Series, gone: Sequence[DeletedSegment], report: Report) -> None:
     """Segments are numbered without holes: one that is not there has been taken away."""
-    there = numbers.runs(numbered_name(path)[1] for path in series.segments)
+    names = [*series.segments, *(Path(segment.path) for segment in gone if segment.path.suffix == ".nrig")]
+    there = numbers.runs(numbered_name(path)[1] for path in names)
     for first, last in numbers.subtract([(0, there[-1][1])], there):
         what = f"segment {first:03d} is" if first == last else f"segments {first:03d} to {last:03d} are"
         report.problems.append(f"{series.name}: {what} missing")
@@ -244,13 +253,15 @@ def _compare_session(
             _compare_stream(name, told, counts.get(name), report)
     meshes = totals.get("meshes")
     accounted = sum(count.damaged for count in counts.values() if count.pixel_format == "mesh")
-    if type(meshes) is int and meshes > report.meshes + report.meshes_lost + accounted:
+    gone = sum(segment.meshes for segment in report.deleted)
+    if type(meshes) is int and meshes > report.meshes + report.meshes_lost + accounted + gone:
         report.problems.append(f"session.json says {meshes} meshes, the files hold {report.meshes}")
 
 
 def _compare_stream(name: str, told: dict[str, Any], there: StreamCount | None, report: Report) -> None:
     there = there or StreamCount()
-    found = {"written": there.frames, "dropped": there.dropped, "lost_at_camera": there.lost_at_camera}
+    written = there.frames + there.deleted
+    found = {"written": written, "dropped": there.dropped, "lost_at_camera": there.lost_at_camera}
     claims = {key: value for key in found if type(value := told.get(key)) is int}
     short = sum(max(0, value - found[key]) for key, value in claims.items())
     for key, value in claims.items():
@@ -259,7 +270,7 @@ def _compare_stream(name: str, told: dict[str, Any], there: StreamCount | None, 
             report.problems.append(words)
         elif value != found[key]:
             report.notes.append(words)
-    if told.get("written") == there.frames and not there.repeats:
+    if told.get("written") == there.frames and not there.repeats and not there.deleted:
         for key, size in (("raw_bytes", there.raw_bytes), ("file_bytes", there.file_bytes)):
             value = told.get(key)
             if type(value) is int and value != size:

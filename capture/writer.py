@@ -25,14 +25,18 @@ from capture.counters import CounterPage
 from capture.effort import EffortLadder, Load
 from capture.lane import CameraCounts, Lane, LaneLoad, LaneSettings
 from capture.people import MeshSeries
+from capture.reserve import Reserve, ReserveMb
 from capture.ring import FrameRing, RingSpec, drain_event
+from capture.room import RoomMaker
 from capture.segments import CameraFiles, SegmentLimits
 from capture.spawn import Link
+from codec import durable
 from codec.depth import get_codec, has_kernels
 from codec.durable import AppendFile, SyncThread
 from codec.errors import DiskFullError, StorageError
 
 MAX_LANES = 16
+_MB = 1 << 20
 _TICK_S = 0.1
 _DISK_RETRY_S = 1.0
 _DISK_CALM_S = 3.0
@@ -76,9 +80,11 @@ class WriterJob:
     jpeg_quality: int
     near_bound_subpixels: float
     sync_s: float
+    sync_bytes: int
     segment_s: float
     segment_bytes: int
-    reserve_bytes: int
+    reserve_mb: ReserveMb
+    deletes_oldest: bool
     threads: int
     mesh_codec: str
     mesh_preset: int | Literal["auto"]
@@ -95,7 +101,7 @@ class _Writer:
         self._counters = CounterPage(COUNTERS, job.counters_fd)
         self._pool = ThreadPoolExecutor(job.threads, thread_name_prefix="encode")
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="seal")
-        self._sync = SyncThread(job.sync_s, self._sync_failed)
+        self._sync = SyncThread(job.sync_s, self._sync_failed, unsynced_limit_bytes=job.sync_bytes)
         self._done_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._ladder = EffortLadder(job.depth_codec, kernels=has_kernels())
         self._counters["depth_codec"] = get_codec(self._ladder.codec).id
@@ -109,6 +115,8 @@ class _Writer:
         self._orphan_deadline_s = self._stopping_s = 0.0
         self._blocked_until_s = self._refused_s = 0.0
         self._disk_is_gone = ""
+        self._reserve = Reserve(job.reserve_mb)
+        self._room = RoomMaker(job.session, link.event) if job.deletes_oldest else None
         self._second_s = time.monotonic()
         self._disk_rate = 0.0
         self._people_taken = False
@@ -214,8 +222,8 @@ class _Writer:
         try:
             if self._disk_is_gone:
                 raise StorageError(self._disk_is_gone)
-            if not self._counters["free_bytes"]:
-                raise DiskFullError(f"less than the reserve is free on the disk of {self._job.session}")
+            if not self._reserve.usable_bytes:
+                raise DiskFullError(self._reserve_words())
             lane.append_ready()
         except StorageError as error:
             if lane.rotate_if_poisoned():
@@ -227,6 +235,12 @@ class _Writer:
             self._counters["blocked"] = 0
             self._link.event("storage", message="the disk takes data again", ok=True)
         return True
+
+    def _reserve_words(self) -> str:
+        reserve = f"less than the reserve of {self._reserve.bytes / _MB:.0f} MB (record.reserve_mb)"
+        left = ", and nothing is left to delete" if self._room else ""
+        where = f"is free on the disk of {self._job.session}{left}"
+        return f"{reserve} {where}; recording goes on when there is room"
 
     def _refused(self, error: StorageError) -> None:
         self._refused_s = time.monotonic()
@@ -246,7 +260,6 @@ class _Writer:
     def _each_second(self) -> None:
         now_s = time.monotonic()
         seconds, self._second_s = now_s - self._second_s, now_s
-        self._look_at_disk()
         total = LaneLoad()
         for lane in self._lanes:
             total.encode_s += lane.load.encode_s
@@ -255,6 +268,9 @@ class _Writer:
             total.file_bytes += lane.load.file_bytes
             lane.load = LaneLoad()
         self._counters["disk_rate"] = round(total.file_bytes / seconds)
+        if not self._counters["blocked"]:
+            self._reserve.note_rate(total.file_bytes / seconds)
+        self._look_at_disk()
         if total.disk_s > 0:
             self._disk_rate = total.file_bytes / total.disk_s
         self._step_effort(
@@ -279,13 +295,15 @@ class _Writer:
 
     def _look_at_disk(self) -> None:
         try:
-            disk = os.statvfs(self._job.session)
-        except OSError as error:  # pulled out, or its folder removed
-            self._disk_is_gone = f"cannot write to {self._job.session}: {error.strerror}"
+            self._reserve.look(durable.free_bytes(self._job.session))
+        except StorageError as error:  # pulled out, or its folder removed
+            self._disk_is_gone = str(error)
             self._counters["free_bytes"] = 0
             return
         self._disk_is_gone = ""
-        self._counters["free_bytes"] = max(0, disk.f_bavail * disk.f_frsize - self._job.reserve_bytes)
+        self._counters["free_bytes"] = self._reserve.usable_bytes
+        if self._room is not None and self._reserve.lacking_bytes:
+            self._room.ask_for(self._reserve.lacking_bytes)
 
     # ---- the end ----
 
@@ -330,6 +348,8 @@ class _Writer:
                 self._refused(error)
         self._sync.close()
         self._sealer.shutdown(wait=True)
+        if self._room is not None:
+            self._room.close()
         self._link.event("done")
         sys.stderr.flush()
 

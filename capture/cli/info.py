@@ -13,6 +13,7 @@ from capture.cli._codecs import codec_counts, codec_words, lossy_streams
 from capture.cli._meshes import MESH_HEADER, mesh_facts, mesh_row
 from capture.cli._progress import clock, size
 from capture.cli._tables import plural, table
+from capture.deleted import deleted_facts, deleted_segments, deletion_notes
 from capture.recording import RecordedStream, Recording
 from capture.session import SESSION_FILE
 from codec.depth import StatedLoss
@@ -54,6 +55,7 @@ def describe(recording: Recording, losses: Mapping[str, StatedLoss]) -> dict[str
     """The facts as --json prints them; `losses` of the streams that are lossy."""
     unsealed = sum(not segment.sealed for segment in recording.segments)
     meshes = recording.mesh_counts()
+    deleted = deleted_segments(recording.path)
     damage = [(d.path, d.offset, d.length, d.what) for d in recording.damage]
     if recording.session_trouble:
         path = recording.path / SESSION_FILE
@@ -75,6 +77,8 @@ def describe(recording: Recording, losses: Mapping[str, StatedLoss]) -> dict[str
             {"file": str(path), "offset": offset, "length": length, "what": what}
             for path, offset, length, what in damage
         ],
+        "notes": deletion_notes(deleted),
+        "deleted": [deleted_facts(segment) for segment in deleted],
     }
 
 
@@ -121,7 +125,7 @@ def _text(facts: dict[str, Any], losses: list[str]) -> str:
         lines += ["", *_mesh_lines(facts)]
     if facts["meshes"]:
         lines += ["", f"{plural(facts['meshes'], 'mesh', 'meshes')}, {size(facts['mesh_bytes'])}"]
-    lines += ["", *losses, *_missing(facts), *_damage_lines(facts)]
+    lines += ["", *losses, *facts["notes"], *_missing(facts), *_damage_lines(facts)]
     return "\n".join(lines)
 
 
@@ -162,10 +166,13 @@ def _row(name: str, stream: dict[str, Any]) -> tuple[str, ...]:
 
 def _missing(facts: dict[str, Any]) -> list[str]:
     lines = []
-    if not facts["meshes"] and not any(stream["frames"] for stream in facts["streams"].values()):
+    there = facts["meshes"] or facts["deleted"]
+    if not there and not any(stream["frames"] for stream in facts["streams"].values()):
         lines.append("nothing was recorded")
     for name, stream in facts["streams"].items():
         if stream["gaps"]:
             reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(stream["gaps"].items()))
             lines.append(f"missing in {name}: {reasons}")
-    return lines or ["nothing missing, as far as the recording knows"]
+    if not lines and not facts["deleted"]:
+        lines.append("nothing missing, as far as the recording knows")
+    return lines

@@ -12,6 +12,7 @@ from capture.cli._ctrl_c import CtrlC
 from capture.cli._kernels import warn_of_verifying
 from capture.cli._progress import Progress, clock, size
 from capture.cli._tables import plural, table
+from capture.deleted import deleted_facts
 from capture.recording import RecordedGap, Recording
 from capture.verification import CLEAN, DAMAGE, EMPTY, LOSS, UNACCOUNTED, Report, total_bytes, verify
 
@@ -22,7 +23,8 @@ EPILOG = """examples:
 
 Checks every checksum, decodes every frame, holds indexes, frame numbers, gap records, counters and
 session.json against each other, and prints what is missing (the ledger). A recording that was killed and
-is whole up to that moment is clean; a torn tail is damage.
+is whole up to that moment is clean, and so is one whose oldest segments were deleted to make room
+(record.when_full); a torn tail is damage.
 exit codes: 0 clean; 3 loss or damage, or nothing was recorded; 1 failed; 2 usage."""
 
 _WORDS = {
@@ -33,6 +35,7 @@ _WORDS = {
     DAMAGE: "DAMAGED: see above; `nightrig recover` makes a clean copy of what is whole",
 }
 _KILLED = "CLEAN: everything in it is {right}, up to the moment it was killed"
+_DELETED = "CLEAN: everything in it is {right}; what was deleted to make room stands in the notes above"
 _ALONE = "CLEAN: everything in it is {right}; whether whole cameras are missing nothing says"
 _HEADER = ("stream", "reason", "when", "numbers", "count", "lasting")
 
@@ -87,6 +90,7 @@ def _facts(report: Report, recording: Recording, code: int) -> dict[str, Any]:
             {"file": str(d.path), "offset": d.offset, "length": d.length, "what": d.what}
             for d in report.damage
         ],
+        "deleted": [deleted_facts(segment) for segment in report.deleted],
         "problems": report.problems,
         "notes": report.notes,
         "lossy": {lossy.name: lossy.loss._asdict() for lossy in lossy_streams(recording.streams.values())},
@@ -119,6 +123,8 @@ def _text(report: Report, recording: Recording) -> str:
 def _verdict(report: Report) -> str:
     if report.verdict == CLEAN and not report.cameras_known:
         return _ALONE
+    if report.verdict == CLEAN and report.deleted:
+        return _DELETED
     if report.verdict == CLEAN and not report.ended:
         return _KILLED
     return _WORDS[report.verdict]

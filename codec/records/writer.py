@@ -135,9 +135,13 @@ class RecordWriter:
         if self.file.closed:
             return
         try:
-            if HEADER_BYTES + len(self._index) <= MAX_RECORD_BYTES:  # five million records; it is optional
-                self._append_index(recompressed_to)
-            self.file.sync()
+            try:
+                if (
+                    HEADER_BYTES + len(self._index) <= MAX_RECORD_BYTES
+                ):  # five million records; it is optional
+                    self._append_index(recompressed_to)
+            finally:
+                self.file.sync()  # what is in it, also where there is no room for an index
         finally:
             self.file.close()
 

@@ -54,6 +54,21 @@ def refusal(load: Any, text: str | bytes) -> str:
 # ---- what is right ----
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("reserve_mb = -1", "record.reserve_mb = -1: Input should be greater than or equal to 0 or 'auto'"),
+        ("reserve_mb = 'all'", "record.reserve_mb = 'all': Input should be a valid number"),
+        ("when_full = 'delete'", "record.when_full = 'delete': Input should be 'stop' or 'delete-oldest'"),
+        ("sync_mb = 0", "record.sync_mb = 0: Input should be greater than 0"),
+    ],
+)
+def test_what_the_disk_is_to_keep_free_is_checked(load: Any, line: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"[record]\n{line}\n{CAMERA}")
+    assert told in str(caught.value)
+
+
 def test_smallest_rig_has_sensible_defaults(load: Any) -> None:
     rig = load(CAMERA)
     assert (rig.name, rig.queue_mb, rig.duration_s, rig.preview) == ("rig", 256.0, None, True)
@@ -67,7 +82,9 @@ def test_smallest_rig_has_sensible_defaults(load: Any) -> None:
         "sync_s": 0.5,
         "segment_s": 600.0,
         "segment_mb": 2048.0,
-        "reserve_mb": 1024.0,
+        "sync_mb": 8.0,
+        "reserve_mb": "auto",
+        "when_full": "stop",
         "threads": 0,
     }
     assert rig.camera_specs() == (CameraSpec("front", SimulatedSpec()),)

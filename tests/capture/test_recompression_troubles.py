@@ -16,9 +16,11 @@ from capture.verification import verify
 from codec import durable
 from codec.depth import get_codec
 from codec.depth.lz4_planes import Lz4PlanesCodec
+from codec.durable import system
 from codec.errors import DiskFullError, NotOurFileError, StorageError
 from codec.records import RecordWriter
 from codec.records.layout import CODEC_JPEG, FRAME, pack_record
+from scripts.campaigns._faulty_calls import FaultyCalls, fails
 from tests.capture.make_session import (
     HEIGHT,
     WIDTH,
@@ -30,7 +32,6 @@ from tests.capture.make_session import (
     frame_entry,
 )
 from tests.capture.recompressed import LATTICE, contents, depth_codecs, raw_records, recompress, segments
-from tests.codec.faults import FaultyOs, fails
 
 
 @pytest.fixture
@@ -39,10 +40,10 @@ def maker(tmp_path: Path) -> SessionMaker:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyOs:
-    """The os module that codec.durable sees; put faults into `disk.faults`."""
-    faulty = FaultyOs()
-    monkeypatch.setattr(durable, "os", faulty)
+def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyCalls:
+    """What codec.durable calls; put faults into `disk.faults`."""
+    faulty = FaultyCalls()
+    monkeypatch.setattr(system, "calls", faulty)
     return faulty
 
 
@@ -167,7 +168,7 @@ def test_file_of_a_newer_version_is_refused_before_anything_changes(maker: Sessi
 
 @pytest.mark.parametrize("at", [0, 3, 11])
 def test_disk_that_fills_up_in_the_middle_leaves_the_old_file_and_no_litter(
-    maker: SessionMaker, disk: FaultyOs, at: int
+    maker: SessionMaker, disk: FaultyCalls, at: int
 ) -> None:
     folder = maker.camera("front", frames=12, per_segment=4, color=False, depth_codec="raw")
     maker.finish()
@@ -187,7 +188,7 @@ def test_disk_that_fills_up_in_the_middle_leaves_the_old_file_and_no_litter(
 
 @pytest.mark.parametrize("call", ["fdatasync", "open", "fsync"])
 def test_any_other_failure_of_the_disk_leaves_whole_files_too(
-    maker: SessionMaker, disk: FaultyOs, call: str
+    maker: SessionMaker, disk: FaultyCalls, call: str
 ) -> None:
     folder = maker.camera("front", frames=8, per_segment=4, color=False, depth_codec="raw")
     maker.finish()
@@ -204,7 +205,7 @@ def test_any_other_failure_of_the_disk_leaves_whole_files_too(
 
 
 def test_disk_without_room_for_the_largest_segment_is_refused_before_anything_is_written(
-    maker: SessionMaker, disk: FaultyOs
+    maker: SessionMaker, disk: FaultyCalls
 ) -> None:
     maker.camera("front", frames=4, depth_codec="raw")
     maker.finish()

@@ -15,12 +15,11 @@ import pytest
 from capture import segments
 from capture.frames import CameraInfo, StreamInfo
 from capture.segments import CameraFiles, SegmentLimits, what_is_on_disk
-from codec import durable
-from codec.durable import SyncThread
+from codec.durable import SyncThread, system
 from codec.errors import DiskFullError, StorageError
 from codec.records import RecordFile
 from codec.records.layout import CLOCK, FILE, FRAME, MAP, STREAM, pack_record
-from tests.codec.faults import FaultyOs, fails, writes_at_most
+from scripts.campaigns._faulty_calls import FaultyCalls, fails, writes_at_most
 
 DEPTH = StreamInfo("depth", "z16", 4, 2, 30.0)
 COLOR = StreamInfo("color", "jpeg", 4, 2, 30.0)
@@ -72,9 +71,9 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyOs:
-    faulty = FaultyOs()
-    monkeypatch.setattr(durable, "os", faulty)
+def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyCalls:
+    faulty = FaultyCalls()
+    monkeypatch.setattr(system, "calls", faulty)
     return faulty
 
 
@@ -266,7 +265,7 @@ def test_begin_leaves_the_description_on_disk_before_it_returns(bench: Bench) ->
 
 @pytest.mark.parametrize("at", range(5))
 def test_full_disk_while_a_segment_is_opened_leaves_no_file_and_is_tried_again(
-    bench: Bench, disk: FaultyOs, at: int
+    bench: Bench, disk: FaultyCalls, at: int
 ) -> None:
     """The file record, two stream records, the map, the clock record: whichever finds no room."""
     disk.faults["writev"] = fails(errno.ENOSPC, at=at)
@@ -284,7 +283,7 @@ def test_full_disk_while_a_segment_is_opened_leaves_no_file_and_is_tried_again(
     assert numbers(bench.folder) == [0]
 
 
-def test_full_disk_during_rotation_loses_nothing_that_was_accepted(bench: Bench, disk: FaultyOs) -> None:
+def test_full_disk_during_rotation_loses_nothing_that_was_accepted(bench: Bench, disk: FaultyCalls) -> None:
     files = bench.files(SegmentLimits(3600.0, 1500))
     files.begin(camera(), 1)
     accepted, refused = [], 0
@@ -310,7 +309,7 @@ def test_full_disk_during_rotation_loses_nothing_that_was_accepted(bench: Bench,
             assert file.of_kind(FRAME).size > 0
 
 
-def test_poisoned_segment_is_left_as_it_is_and_another_one_begun(bench: Bench, disk: FaultyOs) -> None:
+def test_poisoned_segment_is_left_as_it_is_and_another_one_begun(bench: Bench, disk: FaultyCalls) -> None:
     files = bench.files()
     files.begin(camera(), 1)
     files.append(frame(0))
@@ -333,7 +332,7 @@ def test_poisoned_segment_is_left_as_it_is_and_another_one_begun(bench: Bench, d
 
 
 def test_segment_that_could_not_be_cut_back_is_left_and_the_record_goes_into_the_next(
-    bench: Bench, disk: FaultyOs
+    bench: Bench, disk: FaultyCalls
 ) -> None:
     files = bench.files()
     files.begin(camera(), 1)
@@ -350,7 +349,7 @@ def test_segment_that_could_not_be_cut_back_is_left_and_the_record_goes_into_the
         assert [damage.kind for damage in file.damage] == ["torn tail"]
 
 
-def test_segment_that_cannot_be_sealed_keeps_every_record(bench: Bench, disk: FaultyOs) -> None:
+def test_segment_that_cannot_be_sealed_keeps_every_record(bench: Bench, disk: FaultyCalls) -> None:
     files = bench.files()
     files.begin(camera(), 1)
     files.append(frame(0))
@@ -361,6 +360,28 @@ def test_segment_that_cannot_be_sealed_keeps_every_record(bench: Bench, disk: Fa
     with RecordFile(bench.folder / "000.nrig") as file:
         assert not file.sealed
         assert file.damage == []
+
+
+def test_sync_that_fails_while_a_segment_is_sealed_is_told_once(bench: Bench, disk: FaultyCalls) -> None:
+    files = bench.files()
+    files.begin(camera(), 1)
+    files.append(frame(0))
+    disk.faults["fdatasync"] = fails(errno.EIO, every=True)
+    finish(bench, files)
+    disk.faults.clear()
+    assert len(bench.failures) == 1
+    assert numbers(bench.folder) == [0]
+
+
+def test_segment_without_room_for_its_index_is_synced_all_the_same(bench: Bench, disk: FaultyCalls) -> None:
+    files = bench.files()
+    files.begin(camera(), 1)
+    files.append(frame(0))
+    disk.faults["writev"] = fails(errno.ENOSPC, every=True)
+    before = disk.calls.count("fdatasync")
+    finish(bench, files)
+    assert disk.calls.count("fdatasync") > before
+    assert bench.failures == []
 
 
 def test_gap_records_go_where_the_frames_go(bench: Bench) -> None:

@@ -23,10 +23,10 @@ from capture.session import (
     save_session,
     segment_path,
 )
-from codec import durable
+from codec.durable import system
 from codec.errors import ConfigError, DiskFullError, NotOurFileError, StorageError
 from codec.records import RecordWriter
-from tests.codec.faults import FaultyOs, fails
+from scripts.campaigns._faulty_calls import FaultyCalls, fails
 
 
 def recording(path: Path, camera: str = "front") -> Path:
@@ -158,7 +158,7 @@ def test_root_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_full_disk_at_the_start_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable, "os", FaultyOs(write=fails(errno.ENOSPC)))
+    monkeypatch.setattr(system, "calls", FaultyCalls(write=fails(errno.ENOSPC)))
     with pytest.raises(DiskFullError, match=r"session\.json"):
         create_session(tmp_path, "lab", {}, {})
 
@@ -167,7 +167,7 @@ def test_session_file_is_replaced_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_session(tmp_path, {"totals": None})
-    monkeypatch.setattr(durable, "os", FaultyOs(write=fails(errno.ENOSPC)))
+    monkeypatch.setattr(system, "calls", FaultyCalls(write=fails(errno.ENOSPC)))
     with pytest.raises(StorageError):
         save_session(tmp_path, {"totals": {"written": 1}})
     assert load_session(tmp_path) == {"totals": None}

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pytest
 
 import codec
-from codec import DepthFrame, DepthGap, DepthReader, DepthWriter, durable
+from codec import DepthFrame, DepthGap, DepthReader, DepthWriter
 from codec.depth import CODEC_NAMES, NearSettings, get_codec
+from codec.durable import system
 from codec.errors import (
     CodecError,
     DamagedError,
@@ -27,7 +28,7 @@ from codec.errors import (
 )
 from codec.records import RecordFile, RecordWriter
 from codec.records.layout import FRAME, GAP, HEADER_BYTES, pack_json, pack_record
-from tests.codec.faults import FaultyOs, fails
+from scripts.campaigns._faulty_calls import FaultyCalls, fails
 from tests.codec.records.made import COLOR
 
 SHAPE = (12, 16)
@@ -240,8 +241,8 @@ def test_existing_file_is_never_overwritten(written: Path) -> None:
 def test_full_disk_keeps_every_frame_before_it_and_takes_the_next_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = FaultyOs()
-    monkeypatch.setattr(durable, "os", disk)
+    disk = FaultyCalls()
+    monkeypatch.setattr(system, "calls", disk)
     writer = depth_writer(tmp_path / "a.nrig")
     writer.append(image(0))
     disk.faults["writev"] = fails(errno.ENOSPC)

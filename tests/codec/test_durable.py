@@ -15,30 +15,33 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codec import durable
 from codec.durable import (
     AppendFile,
     SyncThread,
+    append_line,
     drop_from_memory,
     hold,
     make_directory,
+    make_new_directory,
+    publish_file,
     remove_file,
     replace_file,
     require_room,
     sync_directory,
+    system,
     write_atomically,
 )
 from codec.errors import DiskFullError, FileBusyError, StorageError
-from tests.codec.faults import FaultyOs, fails, writes_at_most
+from scripts.campaigns._faulty_calls import FaultyCalls, fails, writes_at_most
 
 PIECES = [bytes([65 + i]) * (10 + 7 * i) for i in range(6)]
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyOs:
-    """The os module that codec.durable sees; put faults into `disk.faults`."""
-    faulty = FaultyOs()
-    monkeypatch.setattr(durable, "os", faulty)
+def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyCalls:
+    """What codec.durable calls; put faults into `disk.faults`."""
+    faulty = FaultyCalls()
+    monkeypatch.setattr(system, "calls", faulty)
     return faulty
 
 
@@ -94,7 +97,7 @@ def test_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limits", [[1] * 200, [5, 1, 30], [17]])
-def test_short_writes_are_completed(tmp_path: Path, disk: FaultyOs, limits: list[int]) -> None:
+def test_short_writes_are_completed(tmp_path: Path, disk: FaultyCalls, limits: list[int]) -> None:
     disk.faults["writev"] = writes_at_most(limits)
     file = AppendFile(tmp_path / "a")
     for piece in PIECES:
@@ -106,7 +109,7 @@ def test_short_writes_are_completed(tmp_path: Path, disk: FaultyOs, limits: list
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 @pytest.mark.parametrize("at", range(len(PIECES)))
 def test_failed_write_leaves_the_whole_pieces_before_it_and_takes_the_next(
-    tmp_path: Path, disk: FaultyOs, number: int, at: int
+    tmp_path: Path, disk: FaultyCalls, number: int, at: int
 ) -> None:
     disk.faults["writev"] = fails(number, at=at)
     file = AppendFile(tmp_path / "a")
@@ -126,7 +129,7 @@ def test_failed_write_leaves_the_whole_pieces_before_it_and_takes_the_next(
 
 
 @pytest.mark.parametrize("written", [[1], [9, 1], [15], [3, 3, 3]])
-def test_write_that_fails_half_way_is_cut_back(tmp_path: Path, disk: FaultyOs, written: list[int]) -> None:
+def test_write_that_fails_half_way_is_cut_back(tmp_path: Path, disk: FaultyCalls, written: list[int]) -> None:
     file = AppendFile(tmp_path / "a")
     file.append(PIECES[0])
     disk.faults["writev"] = writes_at_most(written, fails(errno.ENOSPC))
@@ -138,7 +141,7 @@ def test_write_that_fails_half_way_is_cut_back(tmp_path: Path, disk: FaultyOs, w
     file.close()
 
 
-def test_ctrl_c_in_the_middle_of_a_write_leaves_whole_pieces(tmp_path: Path, disk: FaultyOs) -> None:
+def test_ctrl_c_in_the_middle_of_a_write_leaves_whole_pieces(tmp_path: Path, disk: FaultyCalls) -> None:
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
@@ -153,7 +156,7 @@ def test_ctrl_c_in_the_middle_of_a_write_leaves_whole_pieces(tmp_path: Path, dis
     file.close()
 
 
-def test_file_that_cannot_be_cut_back_takes_nothing_more(tmp_path: Path, disk: FaultyOs) -> None:
+def test_file_that_cannot_be_cut_back_takes_nothing_more(tmp_path: Path, disk: FaultyCalls) -> None:
     file = AppendFile(tmp_path / "a")
     file.append(PIECES[0])
     disk.faults["writev"] = writes_at_most([6], fails(errno.EIO))
@@ -185,8 +188,8 @@ def test_whatever_fails_the_file_holds_exactly_what_was_accepted(
     steps: list[tuple[list[bytes], list[int], int | None]],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        disk = FaultyOs()
-        patch.setattr(durable, "os", disk)
+        disk = FaultyCalls()
+        patch.setattr(system, "calls", disk)
         file = AppendFile(Path(folder) / "a")
         accepted = b""
         for chunks, short, number in steps:
@@ -256,7 +259,7 @@ def test_slot_beyond_the_end_is_refused(tmp_path: Path, offset: int, data: bytes
     file.close()
 
 
-def test_slot_that_the_disk_refuses_is_a_storage_error(tmp_path: Path, disk: FaultyOs) -> None:
+def test_slot_that_the_disk_refuses_is_a_storage_error(tmp_path: Path, disk: FaultyCalls) -> None:
     file = AppendFile(tmp_path / "a")
     file.append(b"0123456789")
     disk.faults["pwrite"] = fails(errno.EIO)
@@ -269,7 +272,7 @@ def test_slot_that_the_disk_refuses_is_a_storage_error(tmp_path: Path, disk: Fau
 
 
 def test_sync_covers_what_was_appended_and_costs_nothing_when_nothing_was(
-    tmp_path: Path, disk: FaultyOs
+    tmp_path: Path, disk: FaultyCalls
 ) -> None:
     file = AppendFile(tmp_path / "a")
     file.sync()
@@ -282,7 +285,7 @@ def test_sync_covers_what_was_appended_and_costs_nothing_when_nothing_was(
     file.close()
 
 
-def test_rewritten_slot_is_synced_although_the_file_has_not_grown(tmp_path: Path, disk: FaultyOs) -> None:
+def test_rewritten_slot_is_synced_although_the_file_has_not_grown(tmp_path: Path, disk: FaultyCalls) -> None:
     file = AppendFile(tmp_path / "a")
     file.append(PIECES[0])
     file.sync()
@@ -292,7 +295,7 @@ def test_rewritten_slot_is_synced_although_the_file_has_not_grown(tmp_path: Path
     file.close()
 
 
-def test_append_during_a_sync_waits_for_the_next_one(tmp_path: Path, disk: FaultyOs) -> None:
+def test_append_during_a_sync_waits_for_the_next_one(tmp_path: Path, disk: FaultyCalls) -> None:
     file = AppendFile(tmp_path / "a")
 
     def slow(real: Any, fd: int) -> None:
@@ -312,7 +315,7 @@ def test_append_during_a_sync_waits_for_the_next_one(tmp_path: Path, disk: Fault
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
 def test_failed_sync_poisons_and_no_later_call_claims_success(
-    tmp_path: Path, disk: FaultyOs, number: int
+    tmp_path: Path, disk: FaultyCalls, number: int
 ) -> None:
     file = AppendFile(tmp_path / "a")
     file.append(PIECES[0])
@@ -342,7 +345,9 @@ def test_closed_file_says_so_and_closing_twice_is_fine(tmp_path: Path) -> None:
     assert file.path.read_bytes() == PIECES[0]
 
 
-def test_file_whose_name_cannot_be_made_to_last_is_taken_away_again(tmp_path: Path, disk: FaultyOs) -> None:
+def test_file_whose_name_cannot_be_made_to_last_is_taken_away_again(
+    tmp_path: Path, disk: FaultyCalls
+) -> None:
     before = _open_descriptors()
     disk.faults["fsync"] = fails(errno.EIO)
     with pytest.raises(StorageError, match="cannot sync the folder"):
@@ -392,7 +397,7 @@ def test_sync_thread_syncs_what_is_added_until_it_is_removed(tmp_path: Path) -> 
 
 
 def test_sync_thread_tells_of_a_failure_once_and_goes_on_with_the_others(
-    tmp_path: Path, disk: FaultyOs
+    tmp_path: Path, disk: FaultyCalls
 ) -> None:
     bad, good = AppendFile(tmp_path / "bad"), AppendFile(tmp_path / "good")
 
@@ -417,6 +422,50 @@ def test_sync_thread_tells_of_a_failure_once_and_goes_on_with_the_others(
     good.close()
 
 
+def test_much_unsynced_is_synced_before_its_time_comes(tmp_path: Path, disk: FaultyCalls) -> None:
+    failures = _Failures()
+    thread = SyncThread(3600.0, failures, unsynced_limit_bytes=100)
+    much, little = AppendFile(tmp_path / "much"), AppendFile(tmp_path / "little")
+    for file in (much, little):
+        thread.add(file)
+    little.append(bytes(99))
+    for _ in range(3):
+        much.append(bytes(60))
+        much.append(bytes(60))
+        _wait_until_synced(much)
+    thread.remove(much)
+    much.append(bytes(200))
+    thread.close()
+    assert (much.synced_size, much.unsynced_bytes) == (360, 200)
+    assert little.synced_size == 0
+    assert failures.seen == []
+    much.close()
+    little.close()
+
+
+def test_appending_never_waits_for_a_sync(tmp_path: Path, disk: FaultyCalls) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def slow(real: Any, fd: int) -> None:
+        begun.set()
+        assert end.wait(10)
+        real(fd)
+
+    disk.faults["fdatasync"] = slow
+    thread = SyncThread(3600.0, _Failures(), unsynced_limit_bytes=1)
+    file = AppendFile(tmp_path / "a")
+    thread.add(file)
+    file.append(PIECES[0])
+    assert begun.wait(10)
+    for piece in PIECES:  # while the sync hangs
+        file.append(piece)
+    thread.remove(file)
+    assert file.synced_size == 0
+    end.set()
+    thread.close()
+    file.close()
+
+
 def test_sync_thread_leaves_a_closed_file_alone(tmp_path: Path) -> None:
     failures = _Failures()
     thread = SyncThread(0.005, failures)
@@ -436,14 +485,14 @@ def test_sync_thread_leaves_a_closed_file_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
-def test_file_system_that_knows_no_sync_of_folders_is_no_error(disk: FaultyOs, number: int) -> None:
+def test_file_system_that_knows_no_sync_of_folders_is_no_error(disk: FaultyCalls, number: int) -> None:
     disk.faults["fsync"] = fails(number)
     with tempfile.TemporaryDirectory() as folder:
         sync_directory(folder)
 
 
 def test_folder_that_cannot_be_synced_is_a_storage_error_and_leaks_nothing(
-    tmp_path: Path, disk: FaultyOs
+    tmp_path: Path, disk: FaultyCalls
 ) -> None:
     before = _open_descriptors()
     disk.faults["fsync"] = fails(errno.EIO)
@@ -454,12 +503,12 @@ def test_folder_that_cannot_be_synced_is_a_storage_error_and_leaks_nothing(
     assert _open_descriptors() == before
 
 
-def test_every_folder_that_is_made_is_synced_in_its_parent(tmp_path: Path, disk: FaultyOs) -> None:
+def test_every_folder_that_is_made_is_synced_in_its_parent(tmp_path: Path, disk: FaultyCalls) -> None:
     synced: list[str] = []
 
-    def note(real: Any, path: Any, flags: int) -> int:
+    def note(real: Any, path: Any, flags: int, mode: int) -> int:
         synced.append(str(path))
-        return int(real(path, flags))
+        return int(real(path, flags, mode))
 
     disk.faults["open"] = note
     assert make_directory(tmp_path / "a" / "b" / "c") == tmp_path / "a" / "b" / "c"
@@ -474,13 +523,26 @@ def test_file_in_the_place_of_a_folder_is_one_clear_line(tmp_path: Path) -> None
             make_directory(path)
 
 
+def test_new_folder_whose_name_is_taken_is_left_alone(tmp_path: Path, disk: FaultyCalls) -> None:
+    make_new_directory(tmp_path / "a")
+    with pytest.raises(FileExistsError):
+        make_new_directory(tmp_path / "a")
+    disk.faults["fsync"] = fails(errno.EIO)
+    with pytest.raises(StorageError, match="cannot sync the folder"):
+        make_new_directory(tmp_path / "b")
+    disk.faults["mkdir"] = fails(errno.ENOSPC)
+    with pytest.raises(DiskFullError, match="cannot create the folder"):
+        make_new_directory(tmp_path / "c")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 # ---- all or nothing ----
 
 
 @pytest.mark.parametrize("call", ["open", "write", "fsync"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
 def test_replacement_that_fails_leaves_the_old_content_and_no_litter(
-    tmp_path: Path, disk: FaultyOs, call: str, number: int
+    tmp_path: Path, disk: FaultyCalls, call: str, number: int
 ) -> None:
     path = tmp_path / "session.json"
     path.write_bytes(b"old")
@@ -492,7 +554,7 @@ def test_replacement_that_fails_leaves_the_old_content_and_no_litter(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_replacement_that_fails_half_way_leaves_the_old_content(tmp_path: Path, disk: FaultyOs) -> None:
+def test_replacement_that_fails_half_way_leaves_the_old_content(tmp_path: Path, disk: FaultyCalls) -> None:
     path = tmp_path / "session.json"
     path.write_bytes(b"old")
     taken = 0
@@ -511,7 +573,7 @@ def test_replacement_that_fails_half_way_leaves_the_old_content(tmp_path: Path, 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_replacement_is_complete_in_spite_of_short_writes(tmp_path: Path, disk: FaultyOs) -> None:
+def test_replacement_is_complete_in_spite_of_short_writes(tmp_path: Path, disk: FaultyCalls) -> None:
     disk.faults["write"] = lambda real, fd, view: real(fd, view[:7])
     path = tmp_path / "session.json"
     write_atomically(path, b"0123456789" * 10)
@@ -528,15 +590,97 @@ def test_folder_in_the_place_of_the_file_is_a_storage_error(tmp_path: Path) -> N
 
 
 def test_a_disk_that_also_refuses_the_clean_up_is_still_a_storage_error(
-    tmp_path: Path, disk: FaultyOs, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, disk: FaultyCalls
 ) -> None:
-    def refuse(self: Path) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    monkeypatch.setattr(Path, "unlink", refuse)
+    disk.faults["unlink"] = fails(errno.EROFS)
     disk.faults["fsync"] = fails(errno.EIO)
     with pytest.raises(StorageError, match=r"cannot write .*Input/output error"):
         write_atomically(tmp_path / "session.json", b"new")
+
+
+# ---- calls that a signal broke off ----
+
+
+@pytest.mark.parametrize(
+    "call", ["open", "writev", "pwrite", "fdatasync", "fsync", "write", "rename", "mkdir", "statvfs", "flock"]
+)
+def test_call_that_a_signal_breaks_off_is_made_again(tmp_path: Path, disk: FaultyCalls, call: str) -> None:
+    disk.faults[call] = fails(errno.EINTR)
+    make_directory(tmp_path / "new")
+    file = AppendFile(tmp_path / "new" / "a")
+    file.append(b"abc", b"def")
+    file.write_at(0, b"A")
+    file.sync()
+    file.close()
+    write_atomically(tmp_path / "new" / "b", b"content")
+    require_room(tmp_path, 1)
+    assert disk.calls.count(call) >= 2
+    assert (tmp_path / "new" / "a").read_bytes() == b"Abcdef"
+    assert (tmp_path / "new" / "b").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EINTR, errno.EDQUOT])
+def test_close_that_fails_is_no_error_and_is_not_made_again(
+    tmp_path: Path, disk: FaultyCalls, number: int
+) -> None:
+    file = AppendFile(tmp_path / "a")
+    file.append(b"abc")
+    file.sync()
+
+    def refuse(real: Any, fd: int) -> None:
+        real(fd)
+        raise OSError(number, os.strerror(number))
+
+    disk.faults["close"] = refuse
+    before = disk.calls.count("close")
+    file.close()
+    assert disk.calls.count("close") == before + 1
+
+
+# ---- journals ----
+
+
+def test_lines_of_several_writers_stand_one_behind_another(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    for line in (b"one", b"two\n"):
+        append_line(path, line, synced=True)
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_line_behind_a_torn_one_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    path.write_bytes(b"one\ntw")
+    append_line(path, b"three")
+    assert path.read_bytes() == b"one\ntw\nthree\n"
+
+
+def test_line_for_which_there_is_no_room_is_not_there_at_all(tmp_path: Path, disk: FaultyCalls) -> None:
+    path = tmp_path / "events"
+    append_line(path, b"one")
+    full = fails(errno.ENOSPC, at=1)
+    disk.faults["write"] = lambda real, fd, data: full(real, fd, data[:2])
+    with pytest.raises(DiskFullError, match="cannot write"):
+        append_line(path, b"two")
+    assert path.read_bytes() == b"one\n"
+
+
+def test_line_of_another_that_came_in_between_is_left_alone(tmp_path: Path, disk: FaultyCalls) -> None:
+    path = tmp_path / "events"
+    append_line(path, b"one")
+
+    def torn(real: Any, fd: int, data: bytes) -> int:
+        if "write" in disk.faults:
+            del disk.faults["write"]
+            taken = int(real(fd, data[:2]))
+            append_line(path, b"other")
+            disk.faults["write"] = fails(errno.ENOSPC)
+            return taken
+        return int(real(fd, data))
+
+    disk.faults["write"] = torn
+    with pytest.raises(DiskFullError):
+        append_line(path, b"two")
+    assert path.read_bytes() == b"one\ntw\nother\n"
 
 
 # ---- one at a time ----
@@ -590,22 +734,20 @@ def test_file_that_is_replaced_while_it_is_taken_is_taken_anew(
     path, new = tmp_path / "a", tmp_path / "b"
     path.write_bytes(b"old")
     new.write_bytes(b"new")
-    try_lock = durable._try_lock
+    try_lock = system.try_lock
 
     def replaced_meanwhile(fd: int) -> bool:
         if new.exists():
             new.replace(path)
         return try_lock(fd)
 
-    monkeypatch.setattr(durable, "_try_lock", replaced_meanwhile)
+    monkeypatch.setattr(system, "try_lock", replaced_meanwhile)
     with hold(path), pytest.raises(FileBusyError), hold(path):
         pass
 
 
-def test_file_system_without_locks_holds_nothing_and_fails_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(durable.fcntl, "flock", fails(errno.ENOLCK, every=True))
+def test_file_system_without_locks_holds_nothing_and_fails_nothing(tmp_path: Path, disk: FaultyCalls) -> None:
+    disk.faults["flock"] = fails(errno.ENOLCK, every=True)
     with hold(tmp_path), hold(tmp_path):
         AppendFile(tmp_path / "a").close()
 
@@ -630,7 +772,7 @@ def test_replacement_has_the_content_of_the_new_and_the_mode_and_time_of_the_old
     assert list(tmp_path.iterdir()) == [old]
 
 
-def test_replacement_that_the_disk_refuses_leaves_both(tmp_path: Path, disk: FaultyOs) -> None:
+def test_replacement_that_the_disk_refuses_leaves_both(tmp_path: Path, disk: FaultyCalls) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.write_bytes(b"old")
     with pytest.raises(StorageError, match="cannot replace"):
@@ -642,13 +784,27 @@ def test_replacement_that_the_disk_refuses_leaves_both(tmp_path: Path, disk: Fau
     assert (old.read_bytes(), new.read_bytes()) == (b"old", b"new")
 
 
-def test_owner_that_we_may_not_give_is_no_error(tmp_path: Path, disk: FaultyOs) -> None:
+def test_owner_that_we_may_not_give_is_no_error(tmp_path: Path, disk: FaultyCalls) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.write_bytes(b"old")
     new.write_bytes(b"new")
     disk.faults["chown"] = fails(errno.EPERM)
     replace_file(new, old)
     assert old.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_file_system_without_links_gives_names_in_another_way(
+    tmp_path: Path, disk: FaultyCalls, number: int
+) -> None:
+    (tmp_path / "new").write_bytes(b"new")
+    disk.faults["link"] = fails(number, every=True)
+    publish_file(tmp_path / "new", tmp_path / "name")
+    assert [path.name for path in tmp_path.iterdir()] == ["name"]
+    (tmp_path / "new").write_bytes(b"newer")
+    with pytest.raises(StorageError, match="exists already"):
+        publish_file(tmp_path / "new", tmp_path / "name")
+    assert (tmp_path / "name").read_bytes() == b"new"
 
 
 def test_room_is_asked_for_before_it_is_needed(tmp_path: Path) -> None:

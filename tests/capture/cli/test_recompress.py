@@ -298,7 +298,7 @@ module.{name} = dying
     ("function", "at", "done"),
     [
         ("capture.session:save_session", 1, (0, 0)),
-        ("codec.durable:sync_directory", 2, (0, 0)),  # the new file has its name
+        ("codec.durable.append:sync_directory", 1, (0, 0)),  # the new file has its name
         ("codec.durable:drop_from_memory", 1, (0, 0)),
         ("codec.durable:replace_file", 1, (0, 1)),
         ("codec.durable:replace_file", 3, (2, 3)),

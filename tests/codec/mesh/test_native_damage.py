@@ -154,7 +154,7 @@ def test_a_disk_that_is_full_in_the_middle_of_any_record_keeps_what_was_whole(
         left[0] -= len(taken)
         return writev(fd, [taken])
 
-    monkeypatch.setattr("codec.durable.os.writev", small_disk)
+    monkeypatch.setattr("codec.durable.system.calls.writev", small_disk)
     path, told, frames = tmp_path / "a.nrm", 0, [{"vertices": v, "n": n} for n, v in bodies()]
     try:
         writer = NativeMeshWriter(path, fps=30.0, segment_s=0.5)

@@ -289,7 +289,7 @@ def test_disk_that_fills_up_is_told_and_what_is_written_stays(
     def full(*_: object) -> int:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("codec.durable.os.writev", full)
+    monkeypatch.setattr("codec.durable.system.calls.writev", full)
     for each in vertices[60:]:
         writer.append(each)
     with pytest.raises(DiskFullError):

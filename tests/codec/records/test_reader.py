@@ -36,7 +36,7 @@ from codec.records.layout import (
     pack_record,
 )
 from codec.records.reader import Damage
-from tests.codec.faults import FaultyOs
+from scripts.campaigns._faulty_calls import FaultyCalls
 from tests.codec.records.made import (
     COLOR,
     DEPTH,
@@ -338,7 +338,7 @@ def _bad_sectors(patch: pytest.MonkeyPatch, first: int, last: int) -> None:
             raise OSError(errno.EIO, "Input/output error")
         return bytes(real(fd, length, offset))
 
-    patch.setattr(reader_module, "os", FaultyOs(pread=fault))
+    patch.setattr(reader_module, "os", FaultyCalls(os, pread=fault))
 
 
 def test_unreadable_sector_costs_only_the_records_in_it(
@@ -366,7 +366,7 @@ def test_disk_that_is_gone_is_a_storage_error(whole: Path, monkeypatch: pytest.M
 
     before = _open_descriptors()
     with monkeypatch.context() as patch:
-        patch.setattr(reader_module, "os", FaultyOs(pread=gone))
+        patch.setattr(reader_module, "os", FaultyCalls(os, pread=gone))
         with pytest.raises(StorageError, match=r"cannot read .*No such device"):
             RecordFile(whole)
     assert _open_descriptors() == before

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from codec import durable
+from codec.durable import system
 from codec.errors import DiskFullError, StorageError
 from codec.records import RecordFile, RecordWriter
 from codec.records import writer as writer_module
 from codec.records.layout import CLOCK, FILE, FRAME, HEADER_BYTES, STREAM
 from codec.records.writer import boot_id, clock_number
-from tests.codec.faults import FaultyOs, fails, writes_at_most
+from scripts.campaigns._faulty_calls import FaultyCalls, fails, writes_at_most
 from tests.codec.records.made import COLOR, DEPTH, append_frame, read_frames, write_file
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyOs:
-    faulty = FaultyOs()
-    monkeypatch.setattr(durable, "os", faulty)
+def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyCalls:
+    faulty = FaultyCalls()
+    monkeypatch.setattr(system, "calls", faulty)
     return faulty
 
 
@@ -55,7 +55,7 @@ def test_existing_file_is_refused_and_untouched(tmp_path: Path) -> None:
         assert read_frames(file) == kept
 
 
-def test_file_that_finds_no_room_for_its_first_record_is_not_there(tmp_path: Path, disk: FaultyOs) -> None:
+def test_file_that_finds_no_room_for_its_first_record_is_not_there(tmp_path: Path, disk: FaultyCalls) -> None:
     before = _open_descriptors()
     disk.faults["writev"] = writes_at_most([20], fails(errno.ENOSPC))
     with pytest.raises(DiskFullError):
@@ -122,7 +122,7 @@ def test_sealing_and_closing_twice_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("at", [0, 1], ids=["index", "end"])
 @pytest.mark.parametrize("short", [[], [50]], ids=["at once", "half-way"])
 def test_disk_that_fills_while_sealing_costs_only_the_index(
-    tmp_path: Path, disk: FaultyOs, at: int, short: list[int]
+    tmp_path: Path, disk: FaultyCalls, at: int, short: list[int]
 ) -> None:
     before = _open_descriptors()
     writer = RecordWriter(tmp_path / "a.nrig")
@@ -148,7 +148,7 @@ def _nth_short(at: int, short: list[int]) -> Any:
     return fault
 
 
-def test_sync_that_fails_while_sealing_is_told_and_closes_the_file(tmp_path: Path, disk: FaultyOs) -> None:
+def test_sync_that_fails_while_sealing_is_told_and_closes_the_file(tmp_path: Path, disk: FaultyCalls) -> None:
     before = _open_descriptors()
     writer = RecordWriter(tmp_path / "a.nrig")
     append_frame(writer, 0)
@@ -158,7 +158,7 @@ def test_sync_that_fails_while_sealing_is_told_and_closes_the_file(tmp_path: Pat
     assert _open_descriptors() == before
 
 
-def test_record_that_the_disk_refused_is_not_in_the_index(tmp_path: Path, disk: FaultyOs) -> None:
+def test_record_that_the_disk_refused_is_not_in_the_index(tmp_path: Path, disk: FaultyCalls) -> None:
     writer = RecordWriter(tmp_path / "a.nrig")
     kept = [append_frame(writer, number) for number in range(3)]
     disk.faults["writev"] = writes_at_most([70, 5], fails(errno.ENOSPC))

@@ -1,24 +1,35 @@
-"""A disk that fails on purpose: the os module with some of its calls going wrong."""
+"""A disk that fails on purpose: stands in for `codec.durable.system.calls` (or any module of calls).
+
+    with replaced(FaultyCalls(writev=fails(errno.ENOSPC, at=3))) as disk: ...
+
+Tests and campaigns share it, the latter also inside a child process.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from codec.durable import system
 
-class FaultyOs:
-    """Stands in for a module's `os`. `faults` maps the name of a call to what happens instead.
+Fault = Callable[..., Any]
+
+
+class FaultyCalls:
+    """`faults` maps the name of a call to what happens instead.
 
     A fault is called with the real function and its arguments; `calls` lists the names in order.
     """
 
-    def __init__(self, **faults: Callable[..., Any]) -> None:
+    def __init__(self, real: Any = None, /, **faults: Fault) -> None:
+        self._real = system.Calls() if real is None else real
         self.faults = faults
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
+        real = getattr(self._real, name)
         if not callable(real) or isinstance(real, type):
             return real
 
@@ -30,7 +41,17 @@ class FaultyOs:
         return call
 
 
-def fails(number: int, *, at: int = 0, every: bool = False) -> Callable[..., Any]:
+@contextlib.contextmanager
+def replaced(disk: FaultyCalls) -> Iterator[FaultyCalls]:
+    """Everything that is written in this process goes through `disk` while the block runs."""
+    before, system.calls = system.calls, disk  # type: ignore[assignment]
+    try:
+        yield disk
+    finally:
+        system.calls = before
+
+
+def fails(number: int, *, at: int = 0, every: bool = False) -> Fault:
     """The call number `at` (with `every`: and each later one) ends with this errno."""
     count = -1
 
@@ -44,7 +65,7 @@ def fails(number: int, *, at: int = 0, every: bool = False) -> Callable[..., Any
     return fault
 
 
-def writes_at_most(limits: Sequence[int], then: Callable[..., Any] | None = None) -> Callable[..., Any]:
+def writes_at_most(limits: Sequence[int], then: Fault | None = None) -> Fault:
     """Each writev takes at most the next of `limits` bytes; after the last one, `then` (or all) happens."""
     left = list(limits)
 
