@@ -354,6 +354,11 @@ class Lane:
                 self._outage(index, stream, end_ns)
                 stream.last_ns = end_ns
 
+    @property
+    def unsynced_bytes(self) -> int:
+        """What its record files have taken and not yet brought to the disk."""
+        return self._files.unsynced_bytes if self._files is not None else 0
+
     # ---- the end ----
 
     @property
