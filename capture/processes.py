@@ -25,6 +25,7 @@ from capture.wire import camera_info_from_dict
 
 CAMERA_ENTRY = "capture.camera:run"
 ESTIMATOR_ENTRY = "capture.estimation:run"
+PREVIEW_ENTRY = "capture.preview.process:run"
 """What camera and estimator processes run; campaigns put test ones in their place."""
 
 _HANG_S = 5.0  # a heart that stands still this long while frames should come

@@ -356,7 +356,7 @@ class Service:
         )
         fds = [self._writer_page.fd, *job.camera_counters.values()]
         fds += [fd for ring in (*job.rings.values(), *job.results.values()) for fd in ring.fds]
-        worker = WorkerProcess("preview", "capture.preview.process:run", job, tuple(fds), 0, self)
+        worker = WorkerProcess("preview", processes.PREVIEW_ENTRY, job, tuple(fds), 0, self)
         self._previews.append(worker)
         worker.spawn()
 
