@@ -55,6 +55,7 @@ COUNTERS = (
     "heartbeat_ns",
     "failures",
     "epoch",
+    "go_ns",  # when its frames began to count; written by the supervisor
     *(f"{what}{i}" for i in range(MAX_STREAMS) for what in ("captured", "dropped", "lost", "repeated")),
 )
 
@@ -340,7 +341,10 @@ class _Camera:
             while not self._push_info():
                 if not self._wait_for_space():
                     return False
-            return self._push_gaps(stream, frame) and self._push(stream, frame)
+            if self._push_gaps(stream, frame):
+                return self._push(stream, frame)
+            self._show(stream, frame)
+            return False
         except ValueError as error:  # no ring takes this frame
             if not self._told_misfit:
                 self._told_misfit = True
@@ -361,7 +365,19 @@ class _Camera:
             ):
                 return True
             if not self._wait_for_space():
+                self._show(stream, frame)
                 return False
+
+    def _show(self, stream: int, frame: Frame) -> None:
+        """Refused by a full ring, the picture is still the newest there is for those who look on."""
+        self._ring.show(
+            frame.data,
+            stream=stream,
+            number=frame.number,
+            epoch=self._counters["epoch"],
+            monotonic_ns=frame.monotonic_ns,
+            meta=frame.meta,
+        )
 
     def _wait_for_space(self) -> bool:
         """For a source that can wait: until the writer has released something. False for a camera."""

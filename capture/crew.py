@@ -147,7 +147,7 @@ class Crew:
         )
         fds = [self.writer_page.fd, *job.camera_counters.values()]
         fds += [fd for ring in (*job.rings.values(), *job.results.values()) for fd in ring.fds]
-        worker = WorkerProcess("preview", "capture.preview.process:run", job, tuple(fds), 0, self._journal)
+        worker = WorkerProcess("preview", processes.PREVIEW_ENTRY, job, tuple(fds), 0, self._journal)
         self.previews.append(worker)
         worker.spawn()
 

@@ -104,6 +104,7 @@ class Lane:
     settings: LaneSettings
     on_done: Callable[[], None]
     report: Callable[..., None]
+    go_ns: Callable[[], int] = lambda: 0  # when the frames of its camera began to count
     depth_codec: str = "lattice-lz4"
     load: LaneLoad = field(default_factory=LaneLoad)
     ended: bool = False
@@ -248,25 +249,32 @@ class Lane:
         """The camera was opened (again)."""
         camera = _json(frame)
         self._make_files(camera).begin(camera, frame.epoch)
-        self._began_ns = self._began_ns or frame.monotonic_ns
+        since_ns, go_ns = frame.monotonic_ns, self.go_ns()
+        # A camera that is lost in the moment of the start, or comes later, has given no frame that counts.
+        is_late = (
+            self._epoch < 0 and not camera.get("can_wait") and 0 < go_ns < since_ns - round(_QUIET_S * 1e9)
+        )
+        since_ns = go_ns if is_late else since_ns
+        self._began_ns = self._began_ns or since_ns
         self._reopened |= 0 <= self._epoch < frame.epoch
         if frame.epoch > self._epoch or not self.settings.live:
-            self._learn_streams(camera, frame.epoch, frame.monotonic_ns)
+            self._learn_streams(camera, frame.epoch, since_ns, was_away=is_late or self._epoch >= 0)
 
     def _make_files(self, camera: dict[str, Any]) -> CameraFiles:
         if self._files is None:
             self._files, self._meshes = self.open_files(camera)
         return self._files
 
-    def _learn_streams(self, camera: dict[str, Any], epoch: int, since_ns: int) -> None:
-        again = self.settings.live and self._epoch >= 0
+    def _learn_streams(
+        self, camera: dict[str, Any], epoch: int, since_ns: int, *, was_away: bool = False
+    ) -> None:
         for index, info in enumerate(camera["streams"]):
             known = self._streams.get(index)
             self._streams[index] = _Stream(
                 info["pixel_format"],
                 info["fps"],
                 last_ns=known.last_ns if known else since_ns,
-                first_of_epoch=again,
+                first_of_epoch=self.settings.live and was_away,
                 told=known.told if known else Counter(),
             )
         self._epoch = epoch
@@ -374,6 +382,11 @@ class Lane:
             if (end_ns - stream.last_ns) / 1e9 > quiet_s:
                 self._outage(index, stream, end_ns)
                 stream.last_ns = end_ns
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """What its record files have taken and not yet brought to the disk."""
+        return self._files.unsynced_bytes if self._files is not None else 0
 
     # ---- the end ----
 

@@ -27,6 +27,7 @@ from capture.wire import camera_info_from_dict
 
 CAMERA_ENTRY = "capture.camera:run"
 ESTIMATOR_ENTRY = "capture.estimation:run"
+PREVIEW_ENTRY = "capture.preview.process:run"
 """What camera and estimator processes run; campaigns put test ones in their place."""
 
 WRITER_ENTRY = "capture.writer:run"
@@ -131,6 +132,7 @@ class CameraProcess:
     def go(self) -> None:
         """From now on its frames count."""
         self.started = True
+        self.counters["go_ns"] = time.monotonic_ns()
         if self.child is not None:
             self.child.send("go")
 

@@ -6,9 +6,11 @@ and then check that it was not overwritten meanwhile).
 
 Frames of any size lie one behind another in an arena, each in one piece; a table of entries describes
 them. Positions count bytes since the beginning and never wrap, their remainder is the place. A full
-ring refuses a push: the producer keeps account of it. The memory is a memfd whose descriptor children
-inherit, so nothing is left behind when the whole group is killed; no lock is shared, so a killed process
-cannot hold one. A producer or consumer that takes over from a killed one just attaches.
+ring refuses a push: the producer keeps account of it, and may show what was refused to the observers (show,
+glimpse), in memory beside the arena, of which one frame of each stream is taken when that happens. The
+memory is a memfd whose descriptor children inherit, so nothing is left behind when the whole group is
+killed; no lock is shared, so a killed process cannot hold one. A producer or consumer that takes over from
+a killed one just attaches.
 
 Memory order, where the processor needs telling (ARM): system calls on an eventfd of our own stand between
 a frame and the word that publishes it, and between the word that announces its end and the overwriting.
@@ -16,6 +18,7 @@ a frame and the word that publishes it, and between the word that announces its 
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -31,6 +34,11 @@ _PUBLISHED, _HEAD, _RELEASED, _TAIL, _FLOOR = range(5)
 # An empty ring begins again at the front of its arena after this many bytes: what is used stays in caches,
 # and memory that is never needed is never taken. Observers find what was pushed within this.
 _LAP_BYTES = 16 << 20
+# What is shown beside the arena: for each stream three words (version, odd while it is being written; place;
+# room) and memory for one entry with its frame, given to streams in the order in which they come to need it.
+_SHOWN_AT, _SHOWN_WORDS, _SHOWN_STREAMS = 16, 3, 16
+_SHOWN_SHARE = 4
+_SHOWN_SPARE = 1.5  # a later JPEG may be larger than the first
 _CONTROL_BYTES = mmap.PAGESIZE
 _ENTRY = struct.Struct("<QQIIBBBBIIHBxQdq")
 _ENTRY_BYTES = 64
@@ -86,7 +94,7 @@ class FrameRing:
 
     def __init__(self, spec: RingSpec) -> None:
         self.spec = spec
-        self._size = _CONTROL_BYTES + spec.entry_count * _ENTRY_BYTES + spec.arena_bytes
+        self._size = _mapping_bytes(spec.arena_bytes, spec.entry_count)
         self._map = mmap.mmap(spec.memory_fd, self._size)
         self._view = memoryview(self._map)
         self._words = self._view[:_CONTROL_BYTES].cast("Q")
@@ -100,7 +108,7 @@ class FrameRing:
         """A new, empty ring of `arena_bytes` for data (rounded up to whole pages)."""
         arena_bytes = -(-arena_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         memory_fd = os.memfd_create("nightrig-ring", os.MFD_CLOEXEC)
-        os.ftruncate(memory_fd, _CONTROL_BYTES + entry_count * _ENTRY_BYTES + arena_bytes)
+        os.ftruncate(memory_fd, _mapping_bytes(arena_bytes, entry_count))
         flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
         fds = [os.eventfd(0, flags) for _ in range(2 + observers)]
         return cls(RingSpec(memory_fd, fds[0], fds[1], tuple(fds[2:]), arena_bytes, entry_count))
@@ -147,6 +155,56 @@ class FrameRing:
         self._signal_readers()
         return True
 
+    def show(
+        self,
+        data: npt.NDArray[np.generic],
+        *,
+        stream: int,
+        number: int,
+        epoch: int = 0,
+        clock: int = 0,
+        monotonic_ns: int = 0,
+        meta: bytes = b"",
+    ) -> None:
+        """Let observers see a frame that the ring refused; it is no part of the queue and may be overwritten
+        at any time. One that does not fit beside the arena is not shown."""
+        need = _ENTRY_BYTES + data.nbytes + len(meta)
+        place = self._shown_place(stream, need)
+        if place is None:
+            return
+        words, version = self._words, _SHOWN_AT + stream * _SHOWN_WORDS
+        head = (0, 0, epoch, len(meta), FRAME, stream, clock)
+        entry = _entry_bytes(head, data, (number, float("nan"), monotonic_ns))
+        words[version] = words[version] | 1
+        self._fence()
+        self._view[place : place + _ENTRY_BYTES] = entry
+        at = place + _ENTRY_BYTES
+        target = np.frombuffer(self._map, np.uint8, data.nbytes, at)
+        np.copyto(target.view(data.dtype).reshape(data.shape), data)
+        self._view[at + data.nbytes : at + data.nbytes + len(meta)] = meta
+        self._fence()
+        words[version] = words[version] + 1
+        for fd in self.spec.observer_fds:
+            _signal(fd)
+
+    def _shown_place(self, stream: int, need: int) -> int | None:
+        """Where in the mapping a frame of this stream is shown; None where there is no room for it."""
+        words = self._words
+        if not 0 <= stream < _SHOWN_STREAMS:
+            return None
+        at = _SHOWN_AT + stream * _SHOWN_WORDS
+        if words[at + 2] >= need:
+            return int(words[at + 1])
+        if words[at + 2]:
+            return None
+        taken = [_SHOWN_AT + i * _SHOWN_WORDS for i in range(_SHOWN_STREAMS)]
+        begin = max([self._arena_at + self.spec.arena_bytes, *(words[t + 1] + words[t + 2] for t in taken)])
+        room = -(-int(need * _SHOWN_SPARE) // _ALIGN) * _ALIGN
+        if begin + room > self._size:
+            return None
+        words[at + 1], words[at + 2] = begin, room
+        return int(begin)
+
     def _room_for(self, need: int) -> int | None:
         """The position where so many bytes can lie in one piece; None where the ring is full."""
         words, arena_bytes = self._words, self.spec.arena_bytes
@@ -184,10 +242,7 @@ class FrameRing:
 
     def _signal_readers(self) -> None:
         for fd in (self.spec.data_fd, *self.spec.observer_fds):
-            try:
-                os.eventfd_write(fd, 1)
-            except BlockingIOError:  # nobody has read it for 2^64 frames; it is readable all the same
-                continue
+            _signal(fd)
 
     # ---- both ends ----
 
@@ -258,6 +313,32 @@ class FrameRing:
                 return self._entry(position, copy=True)
         return None
 
+    def glimpse(self, stream: int, *, after_ns: int) -> RingFrame | None:
+        """A copy of the frame of that stream which a full ring refused last, if it was taken after that
+        moment; or None. Its sequence is 0: it was never in the queue."""
+        words, at = self._words, _SHOWN_AT + stream * _SHOWN_WORDS
+        version, place = int(words[at]), int(words[at + 1])
+        if not version or version & 1:
+            return None
+        self._fence()
+        fields = _ENTRY.unpack_from(self._map, place)
+        if fields[14] <= after_ns:
+            return None
+        _, _, epoch, meta_bytes, kind, _, clock, dtype_code = fields[:8]
+        height, width, channels, ndim, number, device_time_s, monotonic_ns = fields[8:]
+        dtype = _DTYPES.get(dtype_code)
+        data_bytes = height * width * channels * (dtype.itemsize if dtype else 0)
+        if dtype is None or _ENTRY_BYTES + data_bytes + meta_bytes > words[at + 2]:
+            return None  # read while it was being written
+        start = place + _ENTRY_BYTES
+        pixels = np.frombuffer(self._map, np.uint8, data_bytes, start).copy()
+        meta = bytes(self._view[start + data_bytes : start + data_bytes + meta_bytes])
+        self._fence()
+        if words[at] != version:
+            return None
+        data = pixels.view(dtype).reshape((height, width, channels)[:ndim])
+        return RingFrame(0, kind, stream, clock, epoch, number, device_time_s, monotonic_ns, data, meta, 0)
+
     def _entry(self, position: int, *, copy: bool) -> RingFrame | None:
         at = _CONTROL_BYTES + (position % self.spec.entry_count) * _ENTRY_BYTES
         fields = _ENTRY.unpack_from(self._map, at)
@@ -302,6 +383,17 @@ class FrameRing:
         for fd in (*self.spec.fds, self._fence_fd):
             if fd >= 0:
                 os.close(fd)
+
+
+def _signal(fd: int) -> None:
+    with contextlib.suppress(
+        BlockingIOError
+    ):  # nobody has read it for 2^64 frames; it is readable all the same
+        os.eventfd_write(fd, 1)
+
+
+def _mapping_bytes(arena_bytes: int, entry_count: int) -> int:
+    return _CONTROL_BYTES + entry_count * _ENTRY_BYTES + arena_bytes + arena_bytes // _SHOWN_SHARE
 
 
 def _entry_bytes(

@@ -57,6 +57,7 @@ class CameraFiles:
         self._folder, self._name, self._prefix = folder, name, prefix
         self._limits, self._sync, self._sealer, self._counters = limits, sync, sealer, counters
         self._writer: RecordWriter | None = None
+        self._sealing: list[RecordWriter] = []
         self._camera: dict[str, Any] = {}
         self._epoch = 0
         self._opened_s = self._clocked_s = -math.inf
@@ -134,8 +135,16 @@ class CameraFiles:
         if writer is None:
             return
         self._sync.remove(writer.file)
+        self._sealing.append(writer)
         # A poisoned one as well: closing waits for a sync under way.
         self._sealer.submit(_seal, writer, self._counters(), self._sync.on_error)
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """What was appended and is not yet on the disk, in the current segment and those being sealed."""
+        self._sealing = [writer for writer in self._sealing if not writer.file.closed]
+        writers = [*self._sealing, self._writer] if self._writer is not None else self._sealing
+        return sum(writer.file.unsynced_bytes for writer in writers if not writer.file.poisoned)
 
     @property
     def poisoned(self) -> bool:

@@ -1,9 +1,9 @@
 """The writer process: takes every frame of every ring, compresses in a thread pool, appends to files.
 
-Owns all record files and the effort ladder. Nothing leaves a ring before it is written, so a full or
-failing disk holds frames in the rings for as long as they have room, and a writer that dies leaves them
-to the next one, which goes on after the last number it finds on disk. Told "stop" it drains all rings
-and seals the files; told "now" it writes down what it leaves and seals. If its control pipe ends (the
+Owns all record files and the effort ladder. Nothing leaves a ring before it is written, so a full, failing
+or slow disk holds frames in the rings for as long as they have room, and a writer that dies leaves them to
+the next one, which goes on after the last number it finds on disk. Told "stop" it drains all rings and
+seals the files; told "now" it writes down what it leaves and seals. If its control pipe ends (the
 supervisor was killed) it waits for the cameras to end, drains and seals.
 """
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from capture import session
+from capture.backlog import DiskBacklog
 from capture.backoff import Backoff
 from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import DONE, MAX_STREAMS
@@ -126,6 +127,7 @@ class _Writer:
         self._reserve = Reserve(job.reserve_mb)
         self._room = RoomMaker(job.session, link.event) if job.deletes_oldest else None
         self._second_s = time.monotonic()
+        self._backlog = DiskBacklog()
         self._disk_rate = 0.0
         self._people_taken = False
         self._look_at_disk()
@@ -148,6 +150,7 @@ class _Writer:
             ),
             on_done=lambda: os.eventfd_write(self._done_fd, 1),
             report=self._link.event,
+            go_ns=lambda: self._camera_pages[index]["go_ns"] if index in self._camera_pages else 0,
             depth_codec=self._ladder.codec,
         )
 
@@ -217,13 +220,16 @@ class _Writer:
         return self._link.control_fd in ready
 
     def _move(self) -> None:
-        if time.monotonic() < self._blocked_until_s:
+        if time.monotonic() < self._blocked_until_s or self._disk_is_behind():
             return
         for lane in self._lanes:
             lane.take()
             if not self._append(lane):
                 return
             lane.take()
+
+    def _disk_is_behind(self) -> bool:
+        return self._backlog.is_behind(sum(lane.unsynced_bytes for lane in self._lanes), time.monotonic())
 
     def _append(self, lane: Lane) -> bool:
         """False where the disk refused; frames wait in the rings and it is tried again in a second."""
@@ -283,6 +289,7 @@ class _Writer:
             total.raw_depth_bytes += lane.load.raw_depth_bytes
             total.file_bytes += lane.load.file_bytes
             lane.load = LaneLoad()
+        total.disk_s += self._backlog.take_waited_s(now_s)
         self._counters["disk_rate"] = round(total.file_bytes / seconds)
         if not self._counters["blocked"]:
             self._reserve.note_rate(total.file_bytes / seconds)

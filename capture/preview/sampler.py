@@ -80,6 +80,7 @@ class Sampler:
         self._result_names = tuple(job.results)
         self._info_seen: dict[str, int] = {}
         self._scanned: dict[tuple[str, int], int] = {}
+        self._seen_ns: dict[tuple[str, int], int] = {}
         self._beats: dict[tuple[str, int], _Beat] = {}
         self._started_s: float | None = None
         self._mean_rate = 0.0
@@ -127,13 +128,20 @@ class Sampler:
         return found
 
     def newest(self, channel: Channel) -> RingFrame | None:
-        """A copy of the newest frame, or None where there is none that was not returned before."""
+        """A copy of the newest frame, or None where there is none that was not returned before.
+
+        Where the queue is full, the newest is one that it refused: what is shown stays live all the same.
+        """
         ring = self._rings[channel.owner]
         key = (channel.owner, channel.index)
         after = self._scanned.get(key, 0)
         published = ring.published
         frame = ring.newest(channel.index, after=after)
         self._scanned[key] = published if frame is None else frame.sequence
+        seen_ns = max(self._seen_ns.get(key, 0), frame.monotonic_ns if frame is not None else 0)
+        frame = ring.glimpse(channel.index, after_ns=seen_ns) or frame
+        if frame is not None:
+            self._seen_ns[key] = frame.monotonic_ns
         return frame
 
     # ---- how it goes ----

@@ -7,7 +7,8 @@
 `cases` gives the cases (names, the same ones for the same settings), `attempt` tries one and returns its
 result (JSON), `judge` makes promises out of all results. What a result lists under "trouble" is a broken
 promise whatever the judge says. Exit codes: 0 every promise held, 1 one is broken, 2 usage, 3 it cannot
-run here, 130 stopped by Ctrl-C: the same command goes on with what is left.
+run here, 4 none is broken but one is not decided by what was measured, 130 stopped by Ctrl-C: the same
+command goes on with what is left.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from scripts.bench._report import markdown
 from scripts.campaigns._ledger import ROOT, Ledger, OtherCampaignError, revision
 
 Result = dict[str, Any]
-HELD, BROKEN, USAGE, CANNOT_RUN, STOPPED = 0, 1, 2, 3, 130
+HELD, BROKEN, USAGE, CANNOT_RUN, UNDECIDED, STOPPED = 0, 1, 2, 3, 4, 130
 _TELL_EVERY_S = 5.0
 _NOT_SETTINGS = ("out", "fresh", "json")
 _TROUBLES_SHOWN = 20
 _CASE_PREFIX = "case-"
+_VERDICTS = {True: "held", False: "BROKEN", None: "not decided"}
 
 
 class CannotRunError(Exception):
@@ -40,12 +42,15 @@ class CannotRunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A row of the table: what is promised, the limit, what was measured, and whether it held."""
+    """A row of the table: what is promised, the limit, what was measured, and whether it held.
+
+    held: None where what was measured decides nothing, which never passes for a promise that held.
+    """
 
     what: str
     limit: str
     measured: str
-    held: bool
+    held: bool | None
 
 
 def at_most(what: str, measured: float, limit: float, unit: str = "") -> Promise:
@@ -113,7 +118,9 @@ class Campaign:
         if stopped:
             print(f"{self.name}: stopped; the same command goes on", file=sys.stderr)
             return STOPPED
-        return HELD if all(promise.held for promise in promises) and not troubles else BROKEN
+        if troubles or any(promise.held is False for promise in promises):
+            return BROKEN
+        return HELD if all(promise.held for promise in promises) else UNDECIDED
 
     def _try_all(self, ledger: Ledger, cases: Sequence[str], attempt: Callable[[str, Path], Result]) -> bool:
         for folder in self.folder.glob(f"{_CASE_PREFIX}*"):  # this campaign was killed at one
@@ -149,7 +156,7 @@ class Campaign:
     ) -> None:
         heads = (f"{self.name}: {tried}", "promised", "measured", "")
         rows: list[Sequence[str]] = [heads]
-        rows += [(p.what, p.limit, p.measured, "held" if p.held else "BROKEN") for p in promises]
+        rows += [(p.what, p.limit, p.measured, _VERDICTS[p.held]) for p in promises]
         table = markdown(rows)
         for sentence in troubles[:_TROUBLES_SHOWN]:
             table += f"\n- {sentence}"

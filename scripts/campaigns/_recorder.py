@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`nightrig record` with test cameras (_test_camera) in place of simulated ones, and a test estimator
-(_test_estimator) in place of any; takes the verb's arguments.
+(_test_estimator) in place of any; takes the verb's arguments. A preview writes down what it draws
+(_test_preview).
 
 Everything else is the real thing: the supervisor, its processes, rings, files. What the cameras sent is
 logged in the folder that NIGHTRIG_CAMPAIGN_FOLDER names. Where that holds a `<process>.disk` (see
@@ -24,4 +25,5 @@ if __name__ == "__main__":
     processes.WRITER_ENTRY = "scripts.campaigns._failing_disk:run_writer"
     break_disk_of("supervisor")
     processes.ESTIMATOR_ENTRY = "scripts.campaigns._test_estimator:run"
+    processes.PREVIEW_ENTRY = "scripts.campaigns._test_preview:run"
     sys.exit(main(["record", *sys.argv[1:]]))

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from scripts.campaigns._campaign import BROKEN, CANNOT_RUN, HELD, STOPPED, USAGE, Campaign, CannotRunError
+from scripts.campaigns._campaign import (
+    BROKEN,
+    CANNOT_RUN,
+    HELD,
+    STOPPED,
+    UNDECIDED,
+    USAGE,
+    Campaign,
+    CannotRunError,
+    Promise,
+)
 from scripts.campaigns._campaign import at_most as held_up_to
 from scripts.campaigns._ledger import Ledger
 
@@ -89,3 +99,13 @@ def test_the_ledger_names_the_code_that_was_tried(tmp_path: Path) -> None:
     settings, entry = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
     assert settings == {"settings": {"size": 1}}
     assert entry.keys() == {"case", "seconds", "revision", "result"}
+
+
+def test_what_is_not_decided_does_not_pass_for_held(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    campaign = Campaign("open", "Decides nothing.")
+    args = campaign.parse(["--out", str(tmp_path)])
+    promises = [Promise("growth", "<= 1", "0.5, error 3", None), Promise("lost", "<= 0", "0", True)]
+    assert campaign.run(args, ["only"], lambda case, folder: {}, lambda results: promises) == UNDECIDED
+    assert "not decided" in capsys.readouterr().out

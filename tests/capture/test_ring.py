@@ -731,3 +731,49 @@ def test_a_ring_that_began_again_still_holds_all_it_promises() -> None:
         ring.release(taken)
     assert ring.take() is None
     ring.close()
+
+
+def test_what_a_full_ring_refused_can_still_be_seen_and_is_never_taken() -> None:
+    ring = FrameRing.create(1 << 16, observers=1)
+    picture = np.arange(3000, dtype=np.uint16).reshape(30, 100)
+    while ring.push(picture, monotonic_ns=1):
+        pass
+    queued = ring.queued
+    assert ring.glimpse(0, after_ns=0) is None
+    ring.show(picture + 1, stream=0, number=7, epoch=2, monotonic_ns=50, meta=b"here")
+    seen = FrameRing(ring.spec).glimpse(0, after_ns=49)
+    assert seen is not None
+    assert (seen.number, seen.epoch, seen.monotonic_ns, seen.meta) == (7, 2, 50, b"here")
+    np.testing.assert_array_equal(seen.data, picture + 1)
+    assert ring.glimpse(0, after_ns=50) is None
+    assert ring.glimpse(1, after_ns=0) is None
+    assert ring.queued == queued
+    for _ in range(queued):
+        frame = ring.take()
+        assert frame is not None
+        np.testing.assert_array_equal(frame.data, picture)
+    assert ring.take() is None
+
+
+def test_streams_are_shown_beside_each_other_and_what_is_too_large_is_not() -> None:
+    ring = FrameRing.create(1 << 16)
+    ring.show(np.full(4000, 1, np.uint8), stream=0, number=1, monotonic_ns=1)
+    ring.show(np.full(5000, 2, np.uint8), stream=3, number=2, monotonic_ns=2)
+    ring.show(np.full(9000, 3, np.uint8), stream=0, number=3, monotonic_ns=3)  # beyond what the first had
+    ring.show(np.full(30000, 4, np.uint8), stream=1, number=4, monotonic_ns=4)
+    first, other = ring.glimpse(0, after_ns=0), ring.glimpse(3, after_ns=0)
+    assert first is not None
+    assert other is not None
+    assert (first.number, first.data.sum(), other.number, other.data.sum()) == (1, 4000, 2, 10000)
+    assert ring.glimpse(1, after_ns=0) is None
+
+
+def test_a_picture_that_is_being_shown_is_not_seen_and_a_killed_camera_hides_none_for_ever() -> None:
+    ring = FrameRing.create(1 << 16)
+    ring.show(np.ones(100, np.uint8), stream=0, number=1, monotonic_ns=1)
+    ring._words[16] |= 1  # as if killed within show()
+    assert ring.glimpse(0, after_ns=0) is None
+    ring.show(np.ones(100, np.uint8), stream=0, number=2, monotonic_ns=2)
+    seen = ring.glimpse(0, after_ns=0)
+    assert seen is not None
+    assert seen.number == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -488,3 +489,22 @@ def test_new_writer_goes_on_in_a_segment_of_its_own_with_the_same_description(be
     assert names(bench.folder) == ["000.nrig", "001.nrig"]
     with RecordFile(paths[0]) as first, RecordFile(bench.folder / "001.nrig") as second:
         assert second.stream_records() == first.stream_records()
+
+
+def test_what_is_not_on_the_disk_counts_until_it_is_there_also_of_a_segment_that_was_left(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path / "front")
+    bench.sync.close()
+    files = bench.files()
+    files.begin(camera(), 1)
+    before = files.unsynced_bytes
+    written = files.append(frame(1, size=1000))
+    assert files.unsynced_bytes == before + written
+    hold = threading.Event()
+    bench.sealer.submit(hold.wait)
+    files.rotate()
+    assert files.unsynced_bytes >= before + written
+    hold.set()
+    bench.sealer.shutdown()
+    assert files.unsynced_bytes == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -252,3 +253,21 @@ def test_a_dear_picture_is_drawn_less_often_and_a_cheap_one_not_too_often() -> N
     assert pace.interval_s == pytest.approx(1 / 15)
     pace.drawn(cpu_s + 100)
     assert pace.interval_s <= 2.0
+
+
+def test_while_the_queue_is_full_what_it_refuses_is_shown(rig: RigParts) -> None:
+    sampler = Sampler(rig.job)
+    color, depth = sampler.channels()
+    ring = rig.rings["front"]
+    rig.push("front", 0, flat_color((10, 10, 10)))
+    assert sampler.newest(color) is not None
+    ring.show(flat_color((20, 20, 20)), stream=0, number=2, monotonic_ns=time.monotonic_ns())
+    shown = sampler.newest(color)
+    assert shown is not None
+    assert (shown.data == 20).all()
+    assert sampler.newest(color) is None
+    assert sampler.newest(depth) is None
+    rig.push("front", 0, flat_color((30, 30, 30)))
+    back = sampler.newest(color)
+    assert back is not None
+    assert (back.data == 30).all()
