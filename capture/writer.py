@@ -45,6 +45,7 @@ _DISK_RETRY_S = 1.0
 _DISK_CALM_S = 3.0
 _SYNC_RETRY_MAX_S = 60.0
 _ORPHAN_PATIENCE_S = 10.0
+_STOOD_STILL_S = 3.0
 
 COUNTERS = (
     "heartbeat_ns",
@@ -296,6 +297,8 @@ class _Writer:
         self._look_at_disk()
         if total.disk_s > 0:
             self._disk_rate = total.file_bytes / total.disk_s
+        if seconds - total.disk_s > _STOOD_STILL_S:
+            return  # stopped, not short: a full queue then says nothing of processor or disk
         self._step_effort(
             Load(
                 fill=max((lane.ring.fill for lane in self._lanes), default=0.0),

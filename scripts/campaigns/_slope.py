@@ -32,10 +32,9 @@ class Slope:
         return False if self.per_unit - margin > limit else None
 
     def span_needed(self, limit: float) -> float:
-        """How long a series of this noise must be to decide, if the slope stays what it seems to be (or, if
-        that is too near to the limit, were half of it): the error shrinks with the power 3/2 of the span."""
-        distance = max(abs(limit - self.per_unit), limit / 2)
-        return float(self.span * max(1.0, _SURE_SIGMAS * self.error / distance) ** (2 / 3))
+        """How long a series of this noise must be to decide, if there is no slope: the error shrinks with the
+        power 3/2 of the span."""
+        return float(self.span * max(1.0, _SURE_SIGMAS * self.error / limit) ** (2 / 3))
 
 
 def fit(times: list[float], values: list[float]) -> Slope | None:

@@ -73,7 +73,17 @@ def screen() -> Iterator[bool]:
         yield False
         return
     read_fd, write_fd = os.pipe()
-    command = [program, "-displayfd", str(write_fd), "-screen", "0", "1400x900x24", "-nolisten", "tcp"]
+    command = [
+        program,
+        "-displayfd",
+        str(write_fd),
+        "-screen",
+        "0",
+        "1400x900x24",
+        "-nolisten",
+        "tcp",
+        "-noreset",
+    ]
     server = subprocess.Popen(command, pass_fds=[write_fd], stderr=subprocess.DEVNULL, start_new_session=True)
     os.close(write_fd)
     before = os.environ.get("DISPLAY")

@@ -84,7 +84,11 @@ def total(sample: dict[str, Any], fact: str) -> float:
 
 
 def _process(pid: int) -> dict[str, float]:
-    """pss_mb with shared memory in proportion, shared_mb that part of it; {} for one that has gone."""
+    """Memory by kind, in proportion where it is shared; {} for a process that has gone.
+
+    own_mb: what it has allocated. shared_mb: the queues. The rest of pss_mb are mapped files (libraries),
+    whose share changes with every other program that has them open: no measure of this one.
+    """
     proc = Path(f"/proc/{pid}")
     try:
         sizes = {}
@@ -97,6 +101,7 @@ def _process(pid: int) -> dict[str, float]:
         return {}
     return {
         "pss_mb": round(sizes["Pss"], 3),
+        "own_mb": round(sizes["Pss_Anon"], 3),
         "shared_mb": round(sizes["Pss_Shmem"], 3),
         "rss_mb": round(sizes["Rss"], 3),
         "cpu_s": (int(stat[11]) + int(stat[12])) / _TICKS_PER_S,

@@ -13,8 +13,9 @@ against the logs of cameras and estimator, and <out>/night/night.png shows how t
                                                 need a quarter)
 
 Memory counts as level when the slope of a fitted line plus two standard errors stays within 1 MB/h; where the
-errors leave it open it says so, and how long it had to run. What is judged is all memory but that of the
-queues, which are taken as they are needed, up to queue_mb, and are judged against that.
+errors leave it open it says so, and how long it had to run. What is judged is what the processes have
+allocated; the queues, which are taken as they are needed, are judged against queue_mb, and the share of
+libraries that other programs have open as well is nobody's growth.
 
 A night cannot be glued: stopped by Ctrl-C, the recording is ended and judged as a piece of its own, and the
 same command records what is left of the time as another. Slopes are judged over the longest piece.
@@ -142,15 +143,10 @@ def settled(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [sample for sample in samples if sample["at_s"] >= warm_s]
 
 
-def own_memory_mb(sample: dict[str, Any]) -> float:
-    """Of all processes, without the queues."""
-    return total(sample, "pss_mb") - total(sample, "shared_mb")
-
-
 def memory_slope(samples: list[dict[str, Any]]) -> Slope | None:
     """In MB/h."""
     after = settled(samples)
-    return fit([sample["at_s"] / 3600 for sample in after], [own_memory_mb(sample) for sample in after])
+    return fit([sample["at_s"] / 3600 for sample in after], [total(sample, "own_mb") for sample in after])
 
 
 def slope_promise(slope: Slope | None) -> Promise:
@@ -228,17 +224,14 @@ def plot(night: Night, path: Path) -> None:
         ]
         for name in names
     }
-    memory = {
-        name: [s["processes"][name]["pss_mb"] - s["processes"][name]["shared_mb"] for s in after]
-        for name in names
-    }
+    memory = {name: [s["processes"][name]["own_mb"] for s in after] for name in names}
     panels = [
         Panel("frames written per second, by camera and stream", fps, night.plan.fps),
         Panel("queue fill, percent of the fullest", {"fill": [100 * s["fill"] for s in after]}),
-        Panel("memory of processes without queues (PSS), MB", memory),
+        Panel("memory that each process has allocated, MB", memory),
         Panel(
             "memory in all, MB",
-            {"own": [own_memory_mb(s) for s in after], "queues": [total(s, "shared_mb") for s in after]},
+            {"own": [total(s, "own_mb") for s in after], "queues": [total(s, "shared_mb") for s in after]},
         ),
         Panel("CPU, percent of one core", cpu),
         Panel(

@@ -67,7 +67,7 @@ class Trial:
 
     def run(self, stall: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
         self._look_for(self.peace_s)
-        self.base_mb = total(self.samples[-1], "pss_mb") - total(self.samples[-1], "shared_mb")
+        self.base_mb = total(self.samples[-1], "own_mb")
         self.began_ns = time.monotonic_ns()
         with stall():
             self._look_for(self.seconds)
@@ -135,6 +135,11 @@ def attempt(case: str, folder: Path, *, plan: RigPlan, peace_s: float) -> Result
         return measure(case, trial, exit_code, has_screen)
 
 
+def memory_mb(sample: dict[str, Any]) -> float:
+    """What all processes have allocated, and the queues."""
+    return total(sample, "own_mb") + total(sample, "shared_mb")
+
+
 def measure(case: str, trial: Trial, exit_code: int, has_screen: bool) -> Result:
     """What came of it."""
     recording, plan = trial.recording, trial.recording.plan
@@ -143,7 +148,7 @@ def measure(case: str, trial: Trial, exit_code: int, has_screen: bool) -> Result
     lines = (recording.session / "events.jsonl").read_text().splitlines()
     efforts = [event for event in map(json.loads, lines) if event["event"] == "effort"]
     drawn, fresh = slowest_fps(read_log(recording.logs), trial.began_ns, trial.ended_ns)
-    fullest = max(trial.samples, key=lambda sample: total(sample, "pss_mb"))
+    fullest = max(trial.samples, key=memory_mb)
     during = [s for s in trial.samples if trial.began_ns <= trial.watch.at_ns(s) <= trial.ended_ns]
     trouble = [*account.wrong, *account.untrue]
     if exit_code not in (0, 3):
@@ -160,7 +165,7 @@ def measure(case: str, trial: Trial, exit_code: int, has_screen: bool) -> Result
         "lost_afterwards": sum(lost.values()) - sum(lost_until.values()),
         "drained_s": (trial.drained_ns - trial.ended_ns) / 1e9,
         "fill": max(sample["fill"] for sample in during),
-        "memory_mb": total(fullest, "pss_mb") - trial.base_mb,
+        "memory_mb": memory_mb(fullest) - trial.base_mb,
         "processes": fullest["processes"],
         "budget_mb": plan.queue_mb * 1.1,
         "effort": [(event["codec"], event["reason"]) for event in efforts],
