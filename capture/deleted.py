@@ -52,8 +52,9 @@ def deleted_segments(path: Path) -> list[DeletedSegment]:
     folder = None if path.is_file() else session.enclosing_session(path)
     if folder is None:
         return []
+    events = folder / session.EVENTS_FILE
     try:
-        lines = (folder / session.EVENTS_FILE).read_bytes().splitlines()
+        lines = events.read_bytes().splitlines() if events.is_file() else []  # a pipe would keep us waiting
     except OSError:
         return []
     found: dict[PurePosixPath, DeletedSegment] = {}

@@ -113,6 +113,13 @@ class FrameRing:
         fds = [os.eventfd(0, flags) for _ in range(2 + observers)]
         return cls(RingSpec(memory_fd, fds[0], fds[1], tuple(fds[2:]), arena_bytes, entry_count))
 
+    @classmethod
+    def of_memory(cls, memory_fd: int, *, entry_count: int = 4096) -> FrameRing:
+        """A ring to look at from outside, by its memory alone."""
+        rest = os.fstat(memory_fd).st_size - _CONTROL_BYTES - entry_count * _ENTRY_BYTES
+        arena_bytes = rest * _SHOWN_SHARE // (_SHOWN_SHARE + 1)
+        return cls(RingSpec(memory_fd, -1, -1, (), arena_bytes, entry_count))
+
     # ---- producer ----
 
     def push(

@@ -13,7 +13,7 @@ from typing import Any
 
 from capture.camera import MAX_STREAMS
 from capture.counters import CounterPage
-from capture.ring import FrameRing, RingSpec
+from capture.ring import FrameRing
 from capture.writer import COUNTERS as WRITER_COUNTERS
 from codec.depth import codec_by_id
 from scripts.campaigns._sent import SENT
@@ -21,8 +21,6 @@ from scripts.campaigns._session import TriedRecording
 
 SUPERVISOR = "supervisor"
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_NO_ARENA = RingSpec(-1, -1, -1, (), 0, 4096)
-_TABLE_BYTES = 4096 + _NO_ARENA.entry_count * 64
 _KB_PER_MB = 1024.0
 
 
@@ -127,10 +125,7 @@ def _memories(pid: int, name: str) -> list[int]:
 def _open_ring(pid: int) -> FrameRing:
     """The one ring that a camera process holds."""
     (fd,) = _memories(pid, "nightrig-ring")
-    arena_bytes = (
-        (os.fstat(fd).st_size - _TABLE_BYTES) * 4 // 5
-    )  # a quarter of it lies behind it, see ring.show
-    return FrameRing(RingSpec(fd, -1, -1, (), arena_bytes, _NO_ARENA.entry_count))
+    return FrameRing.of_memory(fd)
 
 
 def _open_writer_page(pid: int) -> CounterPage:

@@ -17,13 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from capture.ring import FRAME, FrameRing, RingSpec
+from capture.ring import FRAME, FrameRing
 from codec.depth import codec_by_id
 from codec.errors import NotOurFileError
 from codec.records import RecordFile
 from tests.capture.rigs import Recording, children_of, small_rig, start_recording
 
-_CONTROL_AND_TABLE_BYTES = 4096 + 4096 * 64
 _PROMISE_S = 0.25
 
 
@@ -44,8 +43,7 @@ class _Witness(threading.Thread):
             if name.startswith("memfd:nightrig-ring") and inode not in known:
                 known.add(inode)
                 fd = os.open(path, os.O_RDWR)
-                arena_bytes = os.fstat(fd).st_size - _CONTROL_AND_TABLE_BYTES
-                self._rings.append(FrameRing(RingSpec(fd, -1, -1, (), arena_bytes, 4096)))
+                self._rings.append(FrameRing.of_memory(fd))
         assert len(self._rings) == 2
 
     def run(self) -> None:

@@ -91,7 +91,7 @@ def test_many_short_segments_share_their_syncs(tmp_path: Path, monkeypatch: pyte
         time.sleep(0.05)
         real(fd)
 
-    monkeypatch.setattr("codec.durable.os.fdatasync", slow)
+    monkeypatch.setattr(os, "fdatasync", slow)
     path = write(tmp_path / "a.nrm", now_and_then(120, every=2))
     assert kinds_in(path).count(MESHES) == 120
     assert len(syncs) < 30
