@@ -249,6 +249,11 @@ class Record(_Model):
         return codec
 
 
+LEAST_QUEUE_MB = 4
+"""Of a camera."""
+ESTIMATOR_QUEUE_MB = 16
+
+
 class Rig(_Model):
     """A whole rig file."""
 
@@ -265,6 +270,16 @@ class Rig(_Model):
     @classmethod
     def _is_folder_name(cls, name: str) -> str:
         return _folder_name(name)
+
+    @pydantic.model_validator(mode="after")
+    def _holds_every_queue(self) -> Rig:
+        least_mb = LEAST_QUEUE_MB * len(self.cameras) + ESTIMATOR_QUEUE_MB * len(self.estimators)
+        if self.queue_mb < least_mb:
+            raise ValueError(
+                f"queue_mb = {self.queue_mb:g} is too little: this rig needs {least_mb},"
+                f" {LEAST_QUEUE_MB} for each camera and {ESTIMATOR_QUEUE_MB} for each estimator"
+            )
+        return self
 
     def camera_specs(self) -> tuple[CameraSpec, ...]:
         """The cameras as children take them."""
@@ -406,7 +421,8 @@ def _explain(faults: Sequence[Any], data: dict[str, Any]) -> str:
         for f in faults[1:]
         if _location(f) == location and "expected" in f.get("ctx", {})
     ]
-    return f"{key} = {_shortened(repr(error['input']))}: {' or '.join([message, *words])}"
+    told = " or ".join([message, *words])
+    return f"{key} = {_shortened(repr(error['input']))}: {told}" if location else told
 
 
 def _location(error: Any) -> Sequence[str | int]:

@@ -17,7 +17,7 @@ from capture import processes
 from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import MAX_STREAMS
 from capture.codec_choice import Choice
-from capture.config import Rig
+from capture.config import ESTIMATOR_QUEUE_MB, Rig
 from capture.counters import CounterPage
 from capture.estimation import COUNTERS as ESTIMATION_COUNTERS
 from capture.estimation import EstimationJob
@@ -34,8 +34,6 @@ from capture.writer import LaneSpec, WriterJob
 TICK_S = 0.1
 DYING_S = 3.0
 _MB = 1 << 20
-_ESTIMATOR_RING_BYTES = 16 * _MB
-_MIN_RING_BYTES = 4 * _MB
 _WRITER_RESTARTS = 1_000_000
 _ESTIMATOR_RESTARTS = 5
 _EXIT_TICK_S = 0.01  # a process whose pipe has ended is about to end too
@@ -53,8 +51,8 @@ class Crew:
         self.estimators: dict[str, WorkerProcess] = {}
         self.previews: list[WorkerProcess] = []
         specs, estimators = self._rig.camera_specs(), self._rig.estimator_specs()
-        budget = int(self._rig.queue_mb * _MB) - _ESTIMATOR_RING_BYTES * len(estimators)
-        share = max(_MIN_RING_BYTES, budget // len(specs))
+        estimator_bytes = ESTIMATOR_QUEUE_MB * _MB
+        share = (int(self._rig.queue_mb * _MB) - estimator_bytes * len(estimators)) // len(specs)
         self.cameras = [
             CameraProcess(
                 spec,
@@ -64,7 +62,7 @@ class Crew:
             )
             for spec in specs
         ]
-        self._results = [FrameRing.create(_ESTIMATOR_RING_BYTES, observers=1) for _ in estimators]
+        self._results = [FrameRing.create(estimator_bytes, observers=1) for _ in estimators]
         self._estimation_pages = [CounterPage(ESTIMATION_COUNTERS) for _ in estimators]
         self.writer_page = CounterPage(WRITER_COUNTERS)
         self.writer = self._make_writer([estimator.name for estimator in estimators])

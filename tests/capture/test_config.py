@@ -259,6 +259,10 @@ def test_address_that_can_be_no_file_is_taken_as_it_is(load: Any, device: str) -
         ('[cameras.front]\nsource = "simulated"', ("write [[cameras]]",)),
         (CAMERA + '[estimators]\nkind = "truth"', ("write [[estimators]]",)),
         ("queue_mb = 7\n" + CAMERA, ("queue_mb = 7", "greater than or equal to 8")),
+        (
+            "queue_mb = 19\n" + CAMERA + "[[estimators]]\nkind = 'truth'\ncameras = ['a']",
+            ("rig.toml: queue_mb = 19 is too little: this rig needs 20",),
+        ),
         ("queue_mb = inf\n" + CAMERA, ("queue_mb = inf", "finite")),
         ("duration_s = nan\n" + CAMERA, ("duration_s = nan", "finite")),
         ("[record]\nsegment_mb = inf\n" + CAMERA, ("record.segment_mb = inf", "finite")),
