@@ -9,7 +9,7 @@ import pytest
 
 from scripts.campaigns import stall
 
-_SMALL = ("--peace", "1", "--queue-mb", "8", "--width", "320", "--height", "240", "--fresh", "--json")
+_SMALL = ("--peace", "1", "--queue-mb", "16", "--width", "320", "--height", "240", "--fresh", "--json")
 
 
 def test_what_a_stopped_writer_costs_is_known_to_the_frame(
@@ -22,6 +22,6 @@ def test_what_a_stopped_writer_costs_is_known_to_the_frame(
     result = json.loads(line)["result"]
     assert result["trouble"] == []
     assert result["unaccounted"] == result["lost_afterwards"] == 0
-    assert result["dropped"].keys() == {"ring-full"}  # 3 s do not fit into the rings, 8 MB each
+    assert result["dropped"].keys() == {"ring-full"}  # 3 s do not fit into the rings, 4 MB each
     assert result["sent"] == result["written"] + result["dropped"]["ring-full"] + result["at_camera"]
     assert "writer 3" in capsys.readouterr().out
