@@ -20,7 +20,7 @@ from scripts.campaigns._campaign import (
     Promise,
 )
 from scripts.campaigns._campaign import at_most as held_up_to
-from scripts.campaigns._ledger import Ledger
+from scripts.campaigns._ledger import ROOT, Ledger
 
 
 def run(out: Path, attempt: Any, *arguments: str, count: int = 4, limit: float = 0) -> int:
@@ -109,3 +109,9 @@ def test_what_is_not_decided_does_not_pass_for_held(
     promises = [Promise("growth", "<= 1", "0.5, error 3", None), Promise("lost", "<= 0", "0", True)]
     assert campaign.run(args, ["only"], lambda case, folder: {}, lambda results: promises) == UNDECIDED
     assert "not decided" in capsys.readouterr().out
+
+
+def test_the_page_on_reliability_knows_every_campaign() -> None:
+    campaigns = {path.stem for path in (ROOT / "scripts" / "campaigns").glob("[a-z]*.py")}
+    page = (ROOT / "docs" / "RELIABILITY.md").read_text()
+    assert {name for name in campaigns if f"| `{name}`" not in page} == set()
