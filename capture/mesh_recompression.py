@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from capture import session
+from capture._recompress_hold import hold_recording
 from codec import durable
 from codec.errors import FileBusyError, FormatError, NightrigError, StorageError
 from codec.mesh import MeshReader
@@ -92,15 +93,8 @@ class MeshRecompression:
 
     def _open(self) -> None:
         found = session.open_session(self._path)
-        self._session = session.enclosing_session(self._path)
-        folder = self._session or (self._path if self._path.is_dir() else None)
-        if folder is not None:
-            self._held.enter_context(durable.hold(folder))
         self._doubles = found.mesh_doubles
-        for path in (*found.meshes, *self._doubles):
-            if not session.broken_link(path):
-                with durable.hold(path):  # a writer may outlive its service
-                    pass
+        self._session = hold_recording(self._path, (*found.meshes, *self._doubles), self._held)
         self._plans = [self._plan(path) for path in found.meshes]
         for plan in self._pending():
             self._require_room(plan)

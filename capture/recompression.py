@@ -22,6 +22,7 @@ from pathlib import Path
 
 from capture import session
 from capture._ordered_pool import OrderedPool
+from capture._recompress_hold import hold_recording
 from capture._recompress_leftovers import keep_best_leftovers, leftover_bytes
 from capture._recompress_plan import RECOVER, SegmentPlan, lossless_codec, plan_segment
 from capture._recompress_segment import Progress, Rewritten, Step, rewrite_segment
@@ -122,16 +123,8 @@ class Recompression:
 
     def _open(self) -> None:
         found = session.open_session(self._path)
-        self._session = session.enclosing_session(self._path)
-        folder = self._session or (self._path if self._path.is_dir() else None)
-        if folder is not None:
-            self._held.enter_context(durable.hold(folder))
         self._series = {series.name: series.segments for series in found.series}
-        for segment in self._segments():
-            if session.broken_link(segment):
-                continue
-            with durable.hold(segment):  # a writer may outlive its service, to bring home what is queued
-                pass
+        self._session = hold_recording(self._path, self._segments(), self._held)
         alone = self._path.is_file()
         self._leftovers: dict[Path, Path] = {}
         self._plans: dict[str, list[SegmentPlan]] = {}
