@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 
 from capture import ring as ring_kinds
 from capture.backoff import CAMERA_HELD_S, HELD_S, Backoff
+from capture.calibration.applied import with_lens
 from capture.counters import CounterPage
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.ledger import RING_FULL, StreamLedger
@@ -187,6 +188,8 @@ class _Camera:
         self._refuse_large_frames(info)
         if info.world_from_camera is None and self._job.camera.world_from_camera is not None:
             info = replace(info, world_from_camera=self._job.camera.world_from_camera)
+        if self._job.camera.intrinsics is not None:
+            info = with_lens(info, self._job.camera.intrinsics)
         self._info = info
         if [s.name for s in info.streams] != list(self._stream_of):
             self._stream_of = {s.name: i for i, s in enumerate(info.streams)}

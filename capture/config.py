@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from capture.frames import Intrinsics
 from capture.session import RESERVED_NAMES, is_name
 from capture.specs import (
     CameraSpec,
@@ -71,9 +72,34 @@ def _spec(stream: Stream | None) -> StreamSpec | None:
     return None if stream is None else stream.spec()
 
 
+class Lens(_Model):
+    """intrinsics = { ... }: of a camera's colour pictures, in pixels of pictures of width x height;
+    `distortion` as OpenCV orders it, k1 k2 p1 p2 k3 ..."""
+
+    width: Annotated[int, Field(ge=1, le=65536)]
+    height: Annotated[int, Field(ge=1, le=65536)]
+    fx: Annotated[float, Field(gt=0)]
+    fy: Annotated[float, Field(gt=0)]
+    cx: float
+    cy: float
+    distortion: tuple[float, ...] = ()
+
+    @pydantic.field_validator("distortion")
+    @classmethod
+    def _is_opencv(cls, distortion: tuple[float, ...]) -> tuple[float, ...]:
+        if len(distortion) not in (0, 4, 5, 8, 12, 14):
+            raise ValueError("OpenCV takes 4, 5, 8, 12 or 14 distortion coefficients, or none")
+        return distortion
+
+    def intrinsics(self) -> Intrinsics:
+        model = "brown_conrady" if self.distortion else "none"
+        return Intrinsics(self.width, self.height, self.fx, self.fy, self.cx, self.cy, model, self.distortion)
+
+
 class _Camera(_Model):
     name: str
     world_from_camera: tuple[tuple[float, float, float, float], ...] | None = None
+    intrinsics: Lens | None = None
     restart_max_s: Annotated[float, Field(gt=0)] = 60.0
     stall_s: Annotated[float, Field(gt=0)] = 3.0
     recover_command: tuple[str, ...] | None = None
@@ -100,6 +126,7 @@ class _Camera(_Model):
             self.stall_s,
             self.recover_command or (),
             self.recover_after,
+            None if self.intrinsics is None else self.intrinsics.intrinsics(),
         )
 
 

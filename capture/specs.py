@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from capture.frames import Matrix4
+from capture.frames import Intrinsics, Matrix4
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,7 @@ SourceSpec = RealSenseSpec | OpenCVSpec | PlaybackSpec | SimulatedSpec
 class CameraSpec:
     """A camera of the rig: its name (a folder name), where its frames come from, and where it stands.
 
+    `intrinsics` are of its colour pictures, for cameras that do not know their lens themselves.
     `recover_command` is run when opening it has failed `recover_after` times in a row."""
 
     name: str
@@ -103,6 +104,7 @@ class CameraSpec:
     stall_s: float = 3.0
     recover_command: tuple[str, ...] = ()
     recover_after: int = 5
+    intrinsics: Intrinsics | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@
     │   ├── CameraLostError     it was there and stopped delivering
     │   └── SourceEndedError    a file has been played to its end: the normal end, not a loss
     ├── EstimatorError          an estimator cannot start or failed on a frame
+    ├── CalibrationError        pictures or files that do not say where cameras stand or what their lenses do
     └── TrialError              this machine could not be measured
 
 A message says what is wrong, where (file, offset, record, key) and what to do about it, in one line:
@@ -115,6 +116,10 @@ class SourceEndedError(CameraError):
 
 class EstimatorError(NightrigError):
     """An estimator cannot start, or failed on a frame."""
+
+
+class CalibrationError(NightrigError):
+    """Where cameras stand, or what their lenses do, cannot be told from what was given."""
 
 
 class TrialError(NightrigError):

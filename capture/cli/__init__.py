@@ -21,6 +21,7 @@ _VERBS = (
     "cameras",
     "doctor",
     "record",
+    "calibrate",
     "info",
     "play",
     "verify",
