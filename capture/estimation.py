@@ -12,7 +12,7 @@ import math
 import select
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from capture import ring as kinds
 from capture.counters import CounterPage
@@ -61,14 +61,18 @@ class _Estimation:
         self._counters = CounterPage(COUNTERS, job.counters_fd)
         # What a killed process was at is not begun again: its results may be out, or it may have been the
         # frame that killed it.
-        self._inputs = _Inputs(job, estimator.inputs(), after=self._counters["taken_sequence"])
+        self._inputs = _Inputs(
+            job,
+            estimator.inputs(),
+            by_camera=takes_cameras_one_by_one(estimator),
+            after=self._counters["taken_sequence"],
+        )
         self._results = FrameRing(job.results)
         self._stream_of = {stream.name: i for i, stream in enumerate(outputs)}
         self._last: tuple[int, int] | None = None
         meshes = [i for i, stream in enumerate(outputs) if stream.pixel_format == "mesh"]
         self._counters["mesh_stream"] = meshes[0] + 1 if meshes else 0
-        place = job.cameras[self._inputs.pace[0]].world_from_camera  # outputs lie in that camera's frame
-        info = CameraInfo(job.spec.name, "estimator", job.spec.kind, outputs, world_from_camera=place)
+        info = estimator_info(job.spec, outputs, job.cameras, self._inputs.pace)
         self._results.push(
             json.dumps(asdict(info)).encode(), kind=kinds.INFO, monotonic_ns=time.monotonic_ns()
         )
@@ -78,14 +82,15 @@ class _Estimation:
         while not any(command in ("stop", "orphaned") for command in self._link.commands()):
             self._counters["heartbeat_ns"] = time.monotonic_ns()
             self._inputs.wait(self._link.control_fd)
-            frames = self._inputs.newest()
-            if frames is not None:
+            for frames in self._inputs.newest():
                 self._counters["taken_sequence"] = self._inputs.taken_sequence
                 self._estimate(frames)
         self._results.push(b'{"reason":"stopped"}', kind=kinds.END, monotonic_ns=time.monotonic_ns())
 
     def _estimate(self, frames: dict[InputKey, Frame]) -> None:
-        self._count(frames[self._inputs.pace].number)
+        pace = frames.get(self._inputs.pace)
+        if pace is not None:
+            self._count(pace.number)
         try:
             results = self._estimator.estimate(frames)
             pushed = [self._push(result) for result in results]
@@ -95,10 +100,12 @@ class _Estimation:
             self._counters.add("failed")
             self._counters.add("skipped")
             if self._counters["failed"] <= _REPORT_FAILURES:
-                number, why = frames[self._inputs.pace].number, str(error) or type(error).__name__
-                self._link.event("error", message=f"estimator failed on frame {number}: {why}")
+                (camera, _), frame = next(iter(frames.items()))
+                where, why = f"frame {frame.number} of {camera}", str(error) or type(error).__name__
+                self._link.event("error", message=f"estimator failed on {where}: {why}")
             return
-        self._counters.add("estimated" if all(pushed) else "skipped")
+        if pace is not None:
+            self._counters.add("estimated" if all(pushed) else "skipped")
 
     def _count(self, number: int) -> None:
         """Frames that came and went since the last one of the same epoch were skipped."""
@@ -122,23 +129,29 @@ class _Estimation:
 
 
 class _Inputs:
-    """The newest frame of every input stream, matched by time.
+    """The newest frame of every input stream, matched by time; or those of one camera at a time.
 
     taken_sequence: that of the newest set's first frame, in its ring.
     """
 
-    def __init__(self, job: EstimationJob, keys: tuple[InputKey, ...], *, after: int) -> None:
-        self._keys = keys
+    def __init__(
+        self, job: EstimationJob, keys: tuple[InputKey, ...], *, by_camera: bool, after: int
+    ) -> None:
         self.pace = keys[0]
         self.epoch = 0
         self._rings = {name: FrameRing(spec) for name, spec in job.rings.items()}
-        cameras = {key[0] for key in keys}
+        cameras = dict.fromkeys(key[0] for key in keys)
         self._fds = [job.rings[camera].observer_fds[job.observer] for camera in cameras]
         self._streams = {key: _stream_index(job.cameras, key) for key in keys}
-        fps = job.cameras[self.pace[0]].streams[self._streams[self.pace]].fps
-        self._skew_ns = round(1e9 * (0.5 / fps if fps > 0 else _DEFAULT_SKEW_S))
-        self._held: dict[InputKey, RingFrame] = {}
-        self.taken_sequence = after
+        groups = (
+            [[key for key in keys if key[0] == camera] for camera in cameras] if by_camera else [list(keys)]
+        )
+        self._groups = [_Group(group, _skew_ns(job, group[0])) for group in groups]
+        self._groups[0].taken_sequence = after
+
+    @property
+    def taken_sequence(self) -> int:
+        return self._groups[0].taken_sequence
 
     def wait(self, control_fd: int) -> None:
         """Until one of the cameras has pushed something: the last of a set completes it."""
@@ -146,21 +159,63 @@ class _Inputs:
             if fd != control_fd:
                 drain_event(fd)
 
-    def newest(self) -> dict[InputKey, Frame] | None:
-        """One frame of each input, taken at nearly the same moment; None until there is a new set."""
-        for key in self._keys:
-            held = self._held.get(key)
+    def newest(self) -> list[dict[InputKey, Frame]]:
+        """The new sets, in the order in which they were taken: one frame of each input (of each input of one
+        camera), taken at nearly the same moment."""
+        complete = [group for group in self._groups if self._look(group)]
+        complete.sort(key=lambda group: group.held[group.keys[0]].monotonic_ns)
+        sets = []
+        for group in complete:
+            pace = group.held[group.keys[0]]
+            group.taken_sequence = pace.sequence
+            if group.keys[0] == self.pace:
+                self.epoch = pace.epoch
+            sets.append({key: _frame(key, group.held[key]) for key in group.keys})
+        return sets
+
+    def _look(self, group: _Group) -> bool:
+        """Take the newest frames of the group; True where they make a set that was not there before."""
+        for key in group.keys:
+            held = group.held.get(key)
             after = held.sequence if held else 0
             fresh = self._rings[key[0]].newest(self._streams[key], after=after)
             if fresh is not None:
-                self._held[key] = fresh
-        pace = self._held.get(self.pace)
-        if pace is None or pace.sequence <= self.taken_sequence or len(self._held) < len(self._keys):
-            return None
-        if any(abs(f.monotonic_ns - pace.monotonic_ns) > self._skew_ns for f in self._held.values()):
-            return None
-        self.taken_sequence, self.epoch = pace.sequence, pace.epoch
-        return {key: _frame(key, frame) for key, frame in self._held.items()}
+                group.held[key] = fresh
+        pace = group.held.get(group.keys[0])
+        if pace is None or pace.sequence <= group.taken_sequence or len(group.held) < len(group.keys):
+            return False
+        return all(abs(f.monotonic_ns - pace.monotonic_ns) <= group.skew_ns for f in group.held.values())
+
+
+@dataclass(slots=True)
+class _Group:
+    """Inputs that make a set together; the first one sets the pace."""
+
+    keys: list[InputKey]
+    skew_ns: int
+    held: dict[InputKey, RingFrame] = field(default_factory=dict)
+    taken_sequence: int = 0
+
+
+def _skew_ns(job: EstimationJob, pace: InputKey) -> int:
+    fps = job.cameras[pace[0]].streams[_stream_index(job.cameras, pace)].fps
+    return round(1e9 * (0.5 / fps if fps > 0 else _DEFAULT_SKEW_S))
+
+
+def takes_cameras_one_by_one(estimator: Estimator) -> bool:
+    """Whether estimate() wants the frames of each camera when they come, see Estimator.by_camera."""
+    return bool(getattr(estimator, "by_camera", False))
+
+
+def estimator_info(
+    spec: EstimatorSpec,
+    outputs: tuple[StreamInfo, ...],
+    cameras: Mapping[str, CameraInfo],
+    pace: InputKey,
+) -> CameraInfo:
+    """An estimator as the "camera" of its results; they lie in the frame of the camera that sets the pace."""
+    place = cameras[pace[0]].world_from_camera
+    return CameraInfo(spec.name, "estimator", spec.kind, outputs, world_from_camera=place)
 
 
 def _stream_index(cameras: Mapping[str, CameraInfo], key: InputKey) -> int:

@@ -52,10 +52,13 @@ class CameraFiles:
         sealer: ThreadPoolExecutor,
         counters: Callable[[], dict[str, Any]],
         prefix: str = "",
+        clock_pair: Callable[[], tuple[int, int] | None] = lambda: None,
     ) -> None:
-        """`counters` gives what the clock records hold: the camera's own count of what came in."""
+        """`counters` gives what the clock records hold: the camera's own count of what came in. `clock_pair`
+        is (monotonic ns, wall ns) where frames are not of now."""
         self._folder, self._name, self._prefix = folder, name, prefix
         self._limits, self._sync, self._sealer, self._counters = limits, sync, sealer, counters
+        self._clock_pair = clock_pair
         self._writer: RecordWriter | None = None
         self._sealing: list[RecordWriter] = []
         self._camera: dict[str, Any] = {}
@@ -103,7 +106,7 @@ class CameraFiles:
             self._writer = self._open()
         if now_s - self._clocked_s >= CLOCK_EVERY_S:
             self._clocked_s = now_s
-            self._writer.clock(self._counters())
+            self._writer.clock(self._counters(), pair_ns=self._clock_pair())
         return self._writer
 
     def _open(self) -> RecordWriter:
@@ -137,7 +140,7 @@ class CameraFiles:
         self._sync.remove(writer.file)
         self._sealing.append(writer)
         # A poisoned one as well: closing waits for a sync under way.
-        self._sealer.submit(_seal, writer, self._counters(), self._sync.on_error)
+        self._sealer.submit(_seal, writer, self._counters(), self._clock_pair(), self._sync.on_error)
 
     @property
     def unsynced_bytes(self) -> int:
@@ -187,7 +190,12 @@ def _camera(streams: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
     return {**streams[0].get("camera", {}), "streams": described}
 
 
-def _seal(writer: RecordWriter, counters: dict[str, Any], on_error: SyncError) -> None:
+def _seal(
+    writer: RecordWriter,
+    counters: dict[str, Any],
+    pair_ns: tuple[int, int] | None,
+    on_error: SyncError,
+) -> None:
     """Without its index (where the disk is full) the file is scanned, every record in it is whole; but that
     its end may not be on the disk must be told, once."""
     file = writer.file
@@ -195,7 +203,7 @@ def _seal(writer: RecordWriter, counters: dict[str, Any], on_error: SyncError) -
         writer.close()
         return
     with contextlib.suppress(StorageError):
-        writer.clock(counters)
+        writer.clock(counters, pair_ns=pair_ns)
     try:
         writer.seal()
     except StorageError as error:

@@ -27,6 +27,7 @@ _VERBS = (
     "verify",
     "recover",
     "export",
+    "estimate",
     "recompress",
     "convert",
 )

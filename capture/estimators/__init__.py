@@ -21,7 +21,13 @@ BUILT_IN = ("truth", "stereo")
 
 
 class Estimator(Protocol):
-    """Turns the newest frames of some streams into results, one set of frames at a time."""
+    """Turns the newest frames of some streams into results, one set of frames at a time.
+
+    A set has a frame of each input, taken at nearly the same moment. An estimator whose attribute
+    `by_camera` is true gets the frames of one camera at a time instead, whenever that camera has new ones, in
+    the order in which they were taken: cameras need not be in step then. Its results are those for the first
+    input's frames.
+    """
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
         """Get ready for these cameras and say which streams come out.

@@ -120,10 +120,16 @@ class RecordWriter:
             )
         )
 
-    def clock(self, counters: dict[str, Any]) -> None:
-        """Tie CLOCK_MONOTONIC to the wall clock and write down the counters so far."""
-        value = {"wall_ns": time.time_ns(), "boot_id": boot_id(), "counters": counters}
-        self.append(pack_json(CLOCK, value, monotonic_ns=time.monotonic_ns()))
+    def clock(self, counters: dict[str, Any], *, pair_ns: tuple[int, int] | None = None) -> None:
+        """Tie CLOCK_MONOTONIC to the wall clock and write down the counters so far.
+
+        pair_ns: (monotonic, wall) of another moment than now, on another machine perhaps.
+        """
+        if pair_ns is None:
+            monotonic_ns, value = time.monotonic_ns(), {"wall_ns": time.time_ns(), "boot_id": boot_id()}
+        else:
+            monotonic_ns, value = pair_ns[0], {"wall_ns": pair_ns[1]}
+        self.append(pack_json(CLOCK, {**value, "counters": counters}, monotonic_ns=monotonic_ns))
 
     def seal(self, *, recompressed_to: int | None = None) -> None:
         """Write index and end record, sync and close. The file then opens without a scan.

@@ -35,11 +35,12 @@ class ScriptedEstimator:
     Options: `inputs` (pairs of camera and stream), `slow_on` and `seconds` (numbers it takes long for),
     `fail_on` and `failure`, `nobody_on` (numbers without a result), `huge_on` (numbers with a result that
     is too large for any ring), `size` (numbers in a result),
-    `mesh` (whether its second stream is one), `refuse` (the message of a failing open).
+    `by_camera` (see Estimator), `mesh` (whether its second stream is one), `refuse` (the message of a failing open).
     """
 
     def __init__(self, spec: Any) -> None:
         self._options = spec.options
+        self.by_camera = bool(spec.options.get("by_camera"))
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
         if "refuse" in self._options:
@@ -54,7 +55,7 @@ class ScriptedEstimator:
         return tuple(tuple(key) for key in self._options["inputs"])
 
     def estimate(self, frames: Mapping[InputKey, Frame]) -> list[Frame]:
-        keys = self.inputs()
+        keys = tuple(frames)
         pace = frames[keys[0]]
         if pace.number in self._options.get("slow_on", ()):
             time.sleep(self._options["seconds"])

@@ -317,7 +317,7 @@ def test_frame_that_the_estimator_cannot_take_is_counted_and_the_next_one_is_tak
     bench.until_counted(seen=7, estimated=2, failed=5, skipped=5)
     errors = [event["message"] for event in bench.listen() if event["event"] == "error"]
     assert [error.replace("'", "") for error in errors] == [
-        f"estimator failed on frame {n}: cannot take frame {n}" for n in (2, 3, 4)
+        f"estimator failed on frame {n} of left: cannot take frame {n}" for n in (2, 3, 4)
     ]
 
 
@@ -399,3 +399,26 @@ def test_heart_beats_while_nothing_comes(bench: Bench) -> None:
     bench.start()
     first_ns = bench.counters["heartbeat_ns"]
     bench.until(lambda: bench.counters["heartbeat_ns"] > first_ns > 0)
+
+
+def test_cameras_that_are_taken_one_by_one_need_not_be_in_step(bench: Bench) -> None:
+    bench.start(("left", "infrared1"), ("right", "infrared1"), by_camera=True)
+    skip_info(bench)
+    late_ns = PERIOD_NS * 3 // 4
+    for number in range(1, 4):
+        bench.push(number)
+        assert bench.numbers()[0] == number
+        bench.push(100 + number, "right", late_ns=late_ns)
+        assert bench.numbers()[0] == 100 + number
+    bench.until_counted(seen=3, estimated=3)  # only those of the camera that sets the pace are counted
+    bench.stop()
+
+
+def test_of_cameras_taken_one_by_one_one_may_be_away(bench: Bench) -> None:
+    bench.start(("left", "infrared1"), ("right", "infrared1"), by_camera=True)
+    skip_info(bench)
+    for number in range(1, 4):
+        bench.push(number, "right")
+        assert bench.numbers()[0] == number
+    assert bench.counters["seen"] == 0
+    bench.stop()

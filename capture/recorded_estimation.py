@@ -1,0 +1,214 @@
+"""Runs an estimator over a recording, frame by frame, into a session of its own.
+
+    with Recording(path) as recording, RecordedEstimation(recording, spec, out) as work:
+        outcome = work.run(tell)
+
+The recording is read only. What is interrupted goes on where it was: a second before the last results, so
+that an estimator that follows people has them again. A frame it cannot take costs its own results only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal
+
+from capture import session
+from capture.calibration import CameraCalibration
+from capture.estimation import estimator_info, takes_cameras_one_by_one
+from capture.estimators import make_estimator
+from capture.frames import Frame
+from capture.recorded_sets import FrameSet, FrameSets, recorded_cameras
+from capture.recording import Recording
+from capture.result_files import ResultFiles
+from capture.specs import EstimatorSpec
+from capture.versions import versions
+from codec import durable
+from codec.errors import ConfigError, StorageError
+
+_WARM_UP_NS: Final = 1_000_000_000
+_CHECKPOINT_S: Final = 10.0
+_REPORT_FAILURES: Final = 3
+
+Tell = Callable[[int], None]
+"""Called with how many sets of frames more are done."""
+Say = Callable[[str], None]
+"""Called with a sentence on what went wrong with a frame."""
+
+
+@dataclass(slots=True)
+class EstimationOutcome:
+    """What became of the sets of frames. seen = estimated + empty (nobody in view) + failed."""
+
+    seen: int = 0
+    estimated: int = 0
+    empty: int = 0
+    failed: int = 0
+    damaged: int = 0
+    seconds: float = 0.0
+    meshes: int = 0
+
+
+class RecordedEstimation:
+    """One estimator over one recording. `total` sets of frames, of which `done` are on disk already."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        spec: EstimatorSpec,
+        out: Path,
+        *,
+        calibration: Mapping[str, CameraCalibration] | None = None,
+        depth_codec: str,
+        mesh_codec: str = "bodycompress",
+        mesh_preset: int | Literal["auto"] = "auto",
+    ) -> None:
+        """Open the estimator, make `out` or go on with it.
+
+        Raises EstimatorError (it cannot be run over this), ConfigError (`out` is something else) and
+        StorageError.
+        """
+        self._recording, self._spec, self._out = recording, spec, out
+        self._at_ns = self._failures = 0
+        self._held = contextlib.ExitStack()
+        self._estimator = make_estimator(spec)
+        try:
+            cameras = recorded_cameras(recording, calibration)
+            outputs = self._estimator.open(cameras)
+            keys = self._estimator.inputs()
+            self._sets = FrameSets(recording, keys, by_camera=takes_cameras_one_by_one(self._estimator))
+            self._session = self._begin(recorded_from(recording.path, spec))
+            self._held.enter_context(durable.hold(out))
+            self._files = ResultFiles(
+                out,
+                estimator_info(spec, outputs, cameras, keys[0]),
+                depth_codec=depth_codec,
+                mesh_codec=mesh_codec,
+                mesh_preset=mesh_preset,
+                clock_pair=self._clock_pair,
+            )
+        except BaseException:
+            self.close()
+            raise
+        done_ns = self._session["estimate"].get("done_ns")
+        self._done_ns = max(self._files.last_ns, done_ns if type(done_ns) is int else -1)
+        self.total = len(self._sets)
+        self.done = self._sets.first_after(self._done_ns)
+
+    def _begin(self, origin: dict[str, Any]) -> dict[str, Any]:
+        """session.json of `out`, made where there is none."""
+        out = self._out
+        if out.exists() and not out.is_dir():
+            raise ConfigError(f"--out {out} is a file: name a new folder")
+        if out.is_dir() and any(out.iterdir()):
+            found = session.load_session(out)
+            estimate = found.get("estimate")
+            ours = {key: estimate.get(key) for key in origin} if isinstance(estimate, dict) else {}
+            if ours != origin:
+                raise ConfigError(
+                    f"--out {out} holds something else than this estimator's results of this recording: name"
+                    " a new folder"
+                )
+            return found
+        started = self._recording.info.get("started")
+        made = {
+            "format": "nightrig-session",
+            "version": 1,
+            "rig": self._recording.info.get("rig", ""),
+            "started": started if isinstance(started, dict) else None,
+            "config": {},
+            "versions": versions(),
+            "cameras": {},
+            "totals": None,
+            "estimate": {**origin, "done_ns": -1},
+        }
+        durable.make_directory(out)
+        session.save_session(out, made)
+        return made
+
+    def _clock_pair(self) -> tuple[int, int]:
+        wall_ns = self._recording.wall_ns(self._at_ns)
+        return self._at_ns, self._at_ns if wall_ns is None else wall_ns
+
+    def run(self, tell: Tell, say: Say) -> EstimationOutcome:
+        """Do what is left. Raises StorageError; what is on disk then stays, and the same call goes on."""
+        outcome = EstimationOutcome()
+        began_s = checked_s = time.monotonic()
+        waiting_ns = self._done_ns
+        first = self._sets.first_after(self._done_ns - _WARM_UP_NS)
+        for index, found in enumerate(self._sets.frames_from(first), first):
+            is_warm_up = index < self.done
+            if isinstance(found, str):
+                outcome.damaged += not is_warm_up
+                say(found)
+            else:
+                self._estimate(found, outcome, say, is_warm_up=is_warm_up)
+            if not is_warm_up:
+                tell(1)
+            if time.monotonic() - checked_s > _CHECKPOINT_S:
+                # What was made ten seconds ago is on the disk by now, meshes of open segments included.
+                self._note(waiting_ns)
+                checked_s, waiting_ns = time.monotonic(), self._at_ns
+        self._files.close()
+        outcome.seconds = time.monotonic() - began_s
+        self._finish(outcome)
+        return outcome
+
+    def _estimate(self, found: FrameSet, outcome: EstimationOutcome, say: Say, *, is_warm_up: bool) -> None:
+        self._at_ns = found.at_ns
+        counts = found.is_pace and not is_warm_up
+        outcome.seen += counts
+        try:
+            results: list[Frame] = self._estimator.estimate(found.frames)
+            for result in results if counts else ():
+                self._files.append(result, found.epoch)
+        except StorageError:
+            raise
+        except Exception as error:  # an estimator is anybody's code: one frame must not end a night's work
+            outcome.failed += counts
+            self._failures += 1
+            if self._failures <= _REPORT_FAILURES:
+                why = str(error) or type(error).__name__
+                say(f"estimator {self._spec.name} failed on what was taken at {found.at_ns} ns: {why}")
+            return
+        if counts and results:
+            outcome.estimated += 1
+        elif counts:
+            outcome.empty += 1
+
+    def _note(self, done_ns: int) -> None:
+        self._session["estimate"]["done_ns"] = done_ns
+        session.save_session(self._out, self._session)
+
+    def _finish(self, outcome: EstimationOutcome) -> None:
+        with Recording(self._out) as made:
+            outcome.meshes = made.mesh_count()
+        self._session["totals"] = {"streams": {}, "meshes": outcome.meshes, "meshes_skipped": outcome.failed}
+        self._note(self._sets.time_ns(self.total - 1) if self.total else -1)
+
+    def close(self) -> None:
+        """Release the estimator and the folder. Safe to call twice."""
+        self._estimator.close()
+        self._held.close()
+
+    def __enter__(self) -> RecordedEstimation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and hasattr(self, "_files"):
+            with contextlib.suppress(StorageError):
+                self._files.close()
+        self.close()
+
+
+def recorded_from(path: Path, spec: EstimatorSpec) -> dict[str, Any]:
+    """What says whether an earlier run made the same: the recording and the estimator with its settings."""
+    told = asdict(spec)
+    told["cameras"] = list(spec.cameras)
+    return {"of": str(path.resolve()), "estimator": told}
