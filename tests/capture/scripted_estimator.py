@@ -32,10 +32,10 @@ def run(job: EstimationJob, link: Link) -> int:
 class ScriptedEstimator:
     """One row of numbers for each set of frames: their numbers, and how far apart they were taken.
 
-    Options: `inputs` (pairs of camera and stream), `slow_on` and `seconds` (numbers it takes long for),
-    `fail_on` and `failure`, `nobody_on` (numbers without a result), `huge_on` (numbers with a result that
-    is too large for any ring), `size` (numbers in a result),
-    `by_camera` (see Estimator), `mesh` (whether its second stream is one), `refuse` (the message of a failing open).
+    Options: `inputs` (pairs of camera and stream), `by_camera` (see Estimator), `slow_on` and `seconds`
+    (numbers it takes long for), `fail_on` and `failure`, `nobody_on` (numbers without a result), `huge_on`
+    (numbers with a result that is too large for any ring), `size` (numbers in a result), `mesh` (whether its
+    second stream is one), `refuse` (the message of a failing open).
     """
 
     def __init__(self, spec: Any) -> None:
