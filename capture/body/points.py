@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from capture.body.kinematics import JOINT_COUNT, SHAPE_COUNT, Float64
+from capture.body.model import BodyModel
 
 Int = npt.NDArray[np.intp]
 
@@ -40,23 +41,6 @@ for _i, _j, _k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
 _CROSS: Final = np.ascontiguousarray(_SKEW.reshape(3, 3, 3).transpose(2, 1, 0).reshape(9, 3))
 
 
-class JointModel(Protocol):
-    """What of a body model is needed here: the tree, how it changes with shape, and one row of weights."""
-
-    @property
-    def joints(self) -> Float64: ...
-    @property
-    def parents(self) -> Sequence[int]: ...
-    @property
-    def weights(self) -> npt.NDArray[np.float32]: ...
-    @property
-    def template_vertices(self) -> npt.NDArray[np.float32]: ...
-    @property
-    def shape_directions(self) -> npt.NDArray[np.float32]: ...
-    @property
-    def joint_shape_directions(self) -> Float64: ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Attachment:
     """A share `weight` of point number `point` moves with `joint`, at `offset` from it in the rest pose.
@@ -71,26 +55,20 @@ class Attachment:
     offset_directions: Float64
 
 
-def shape_count_of(model: JointModel) -> int:
+def shape_count_of(model: BodyModel) -> int:
     """How many shape numbers are fitted: the first ten, or all where the model has fewer."""
-    return min(SHAPE_COUNT, int(model.joint_shape_directions.shape[2]))
+    return min(SHAPE_COUNT, model.shape_count)
 
 
-def lsp_attachments(model: JointModel) -> list[Attachment]:
+def lsp_attachments(model: BodyModel) -> list[Attachment]:
     """The 14 points: thirteen joints, and the vertex at the top of the head as its weights carry it."""
     count = shape_count_of(model)
     still = np.zeros((3, count))
     found = [Attachment(point, joint, 1.0, np.zeros(3), still) for point, joint in enumerate(POINT_JOINTS)]
-    return found + vertex_attachments(model, head_top_of(model), POINT_COUNT - 1)
+    return found + vertex_attachments(model, model.head_top_vertex, POINT_COUNT - 1)
 
 
-def head_top_of(model: JointModel) -> int:
-    """The number of the vertex at the top of the head; the highest where the model does not say."""
-    named = getattr(model, "head_top_vertex", None)
-    return int(np.argmax(model.template_vertices[:, 1])) if named is None else int(named)
-
-
-def vertex_attachments(model: JointModel, vertex: int, point: int) -> list[Attachment]:
+def vertex_attachments(model: BodyModel, vertex: int, point: int) -> list[Attachment]:
     """Linear blend skinning of one vertex, without pose blend shapes, as attachments of point `point`."""
     count = shape_count_of(model)
     place = model.template_vertices[vertex].astype(np.float64)
@@ -118,7 +96,7 @@ class BodyPoints:
     """
 
     def __init__(
-        self, model: JointModel, attachments: Sequence[Attachment] | None = None, *, every_joint: bool = False
+        self, model: BodyModel, attachments: Sequence[Attachment] | None = None, *, every_joint: bool = False
     ) -> None:
         attached = lsp_attachments(model) if attachments is None else attachments
         self.point_count = 1 + max(attachment.point for attachment in attached)
@@ -162,7 +140,7 @@ class BodyPoints:
         self._identities = np.tile(np.eye(3).ravel(), (kept, 1))
 
     @staticmethod
-    def _offsets(model: JointModel, attached: Sequence[Attachment]) -> tuple[Float64, Int, Int]:
+    def _offsets(model: BodyModel, attached: Sequence[Attachment]) -> tuple[Float64, Int, Int]:
         """(r, 3, 1 + B) offsets with their changes, the joint that turns each (-1: none), bone of joint."""
         count = attached[0].offset_directions.shape[1]
         tails = [attachment for attachment in attached if _is_apart(attachment)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from capture.body.kinematics import forward_kinematics, rotations_of
-from capture.body.points import POINT_JOINTS, POINT_NAMES, BodyPoints, head_top_of
+from capture.body.points import POINT_JOINTS, POINT_NAMES, BodyPoints
 from capture.body.procedural import procedural_body
 
 BODY = procedural_body()
@@ -39,7 +39,7 @@ def test_points_are_the_joints_and_the_skinned_vertex(kind: str) -> None:
     rest = BODY.rest_joints(betas)
     _, joints = forward_kinematics(rotations_of(pose.reshape(24, 3)), rest, BODY.parents, np.zeros(3))
     assert np.allclose(points[:13], joints[list(POINT_JOINTS)], atol=1e-12)
-    vertex = BODY.skin(pose.reshape(24, 3), betas, np.zeros(3))[head_top_of(BODY)]
+    vertex = BODY.skin(pose.reshape(24, 3), betas, np.zeros(3))[BODY.head_top_vertex]
     assert np.allclose(points[13], vertex, atol=2e-6)
 
 
