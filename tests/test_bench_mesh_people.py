@@ -11,8 +11,6 @@ import numpy.typing as npt
 import pytest
 
 from capture.body.anatomy import JOINT_NAMES
-from capture.body.gait import Walk
-from capture.body.kinematics import forward_kinematics, rotations_of, split_parameters
 from capture.body.procedural import procedural_body
 from scripts.bench import _mesh_preview
 from scripts.bench._mesh_clips import (
@@ -35,43 +33,10 @@ from scripts.bench._mesh_fingerprint import fingerprint, short_walk
 from scripts.bench._mesh_modes import Modes, NoScipyError, modes_of
 from scripts.bench._mesh_noise import fading, joint_regressor, surface_noise
 from scripts.bench._mesh_people import people, smooth_patterns
-from scripts.bench._mesh_pose import _FACE_KEYS, _FACE_M, joint_positions, joint_rotations
+from scripts.bench._mesh_pose import joint_positions, joint_rotations
+from tests.walking_points import CLIP_NAME, stored, walker
 
 Float64 = npt.NDArray[np.float64]
-
-_SECONDS = 2.0
-_NAME = "walk/1"
-
-
-def walker(seconds: float = _SECONDS) -> tuple[Float64, Float64]:
-    """Key points (T, 35, 3) and joints (T, 24, 3) of the program's own walker, 30 a second."""
-    body = procedural_body()
-    walk = Walk.lasting(body, 6.0)
-    points = np.full((round(seconds * FPS), POINT_COUNT, 3), np.nan)
-    truth = np.empty((len(points), len(JOINT_NAMES), 3))
-    for t in range(len(points)):
-        pose, _, translation = split_parameters(walk.parameters(t / FPS / 6.0))
-        world, joints = forward_kinematics(rotations_of(pose), body.joints, body.parents, translation)
-        truth[t] = joints
-        for side in ("left", "right"):
-            for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"):
-                points[t, Key[f"{side}_{part}".upper()]] = joints[JOINT_NAMES.index(f"{side}_{part}")]
-            ankle = JOINT_NAMES.index(f"{side}_ankle")
-            points[t, Key[f"{side}_forefoot".upper()]] = joints[ankle] + world[ankle] @ (0, -0.04, 0.16)
-        chest, head = JOINT_NAMES.index("spine3"), JOINT_NAMES.index("head")
-        points[t, Key.WAIST_BACK] = joints[0] + world[0] @ (0, 0, -0.1)
-        points[t, Key.LOW_SPINE] = points[t, Key.WAIST_BACK] + world[0] @ (0, 0.16, 0)
-        points[t, Key.HIGH_SPINE] = points[t, Key.LOW_SPINE] + world[chest] @ (0, 0.25, 0)
-        points[t, list(_FACE_KEYS)] = joints[head] + _FACE_M @ world[head].T
-    return points, truth
-
-
-def stored(path: Path, points: Float64, *, fps: float = FPS, name: str = _NAME) -> Path:
-    """The points in a file like the one of the mocap clips."""
-    root = points[:, Key.WAIST_BACK]
-    tenths = np.where(np.isnan(points), -32768, np.rint((points - root[:, None]) * 1e4)).astype(np.int16)
-    np.savez(path, **{f"{name}/pts": tenths, f"{name}/root": root.astype(np.float32), f"{name}/fps": fps})
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +61,7 @@ def test_nobody_is_both_in_the_tuning_and_in_the_held_out_clips() -> None:
 
 def test_a_stored_clip_comes_back_as_points_in_the_hall(tmp_path: Path) -> None:
     points, _ = walker()
-    loaded = load(_NAME, stored(tmp_path / "motions.npz", points))
+    loaded = load(CLIP_NAME, stored(tmp_path / "motions.npz", points))
     np.testing.assert_allclose(loaded[:, list(Key)], points[:, list(Key)], atol=1e-4)
 
 
@@ -112,7 +77,7 @@ def test_gaps_are_closed_and_a_spine_never_seen_follows_the_torso() -> None:
     whole = points.copy()
     points[20:23, Key.LEFT_KNEE] = np.nan
     points[:, [Key.LOW_SPINE, Key.HIGH_SPINE]] = np.nan
-    closed = filled(points, _NAME)
+    closed = filled(points, CLIP_NAME)
     assert np.linalg.norm(closed[20:23, Key.LEFT_KNEE] - whole[20:23, Key.LEFT_KNEE], axis=1).max() < 0.03
     up = closed[:, Key.HIGH_SPINE] - closed[:, Key.LOW_SPINE]
     assert (up[:, 2] / np.linalg.norm(up, axis=1)).min() > 0.95
@@ -122,12 +87,12 @@ def test_a_clip_without_a_limb_is_refused_by_name() -> None:
     points, _ = walker()
     points[:, Key.LEFT_KNEE] = np.nan
     with pytest.raises(UnusableClipError, match=r"'walk/1' never shows LEFT_KNEE"):
-        filled(points, _NAME)
+        filled(points, CLIP_NAME)
 
 
 def test_missing_files_and_clips_are_named(tmp_path: Path, motions: Path) -> None:
     with pytest.raises(UnusableClipError, match=r"nowhere.npz is not there"):
-        load(_NAME, tmp_path / "nowhere.npz")
+        load(CLIP_NAME, tmp_path / "nowhere.npz")
     with pytest.raises(UnusableClipError, match="no clip 'walk/9'"):
         load("walk/9", motions)
 
@@ -206,7 +171,7 @@ def test_a_straight_arm_that_trembles_does_not_flip() -> None:
 
 
 def test_people_are_float32_in_front_of_the_camera_and_upright(motions: Path) -> None:
-    clip = people([_NAME, _NAME], noise_mm=0, seconds=1.0, seed=3, motions=motions)
+    clip = people([CLIP_NAME, CLIP_NAME], noise_mm=0, seconds=1.0, seed=3, motions=motions)
     assert clip.vertices.shape == (30, 2, 6890, 3)
     assert clip.joints.shape == (30, 2, 24, 3)
     assert clip.vertex_uncertainties.shape == (30, 2, 6890)
@@ -225,7 +190,7 @@ def test_people_are_float32_in_front_of_the_camera_and_upright(motions: Path) ->
 
 
 def test_vertices_move_as_steadily_as_the_walker(motions: Path) -> None:
-    clip = people([_NAME], noise_mm=0, seconds=3.0, seed=3, motions=motions)
+    clip = people([CLIP_NAME], noise_mm=0, seconds=3.0, seed=3, motions=motions)
     speed = np.linalg.norm(np.diff(clip.vertices, axis=0), axis=-1)
     assert 5 < speed.mean() < 60
     assert speed.max() < 250
@@ -233,7 +198,7 @@ def test_vertices_move_as_steadily_as_the_walker(motions: Path) -> None:
 
 def test_the_same_seed_makes_the_same_people_and_another_one_others(motions: Path) -> None:
     first, again, other = (
-        people([_NAME], noise_mm=0, seconds=0.1, seed=seed, motions=motions) for seed in (3, 3, 4)
+        people([CLIP_NAME], noise_mm=0, seconds=0.1, seed=seed, motions=motions) for seed in (3, 3, 4)
     )
     for name, array in first.frame(2).items():
         np.testing.assert_array_equal(array, again.frame(2)[name])
@@ -241,7 +206,7 @@ def test_the_same_seed_makes_the_same_people_and_another_one_others(motions: Pat
 
 
 def test_two_people_of_one_clip_differ(motions: Path) -> None:
-    clip = people([_NAME, _NAME], noise_mm=0, seconds=0.2, seed=3, motions=motions)
+    clip = people([CLIP_NAME, CLIP_NAME], noise_mm=0, seconds=0.2, seed=3, motions=motions)
     heights = np.ptp(clip.vertices[0, :, :, 1], axis=1)
     assert abs(heights[0] - heights[1]) > 5
 
@@ -250,7 +215,17 @@ def test_the_preview_writes_a_sheet_and_tells_the_speed(
     motions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sheet = tmp_path / "new" / "people.png"
-    asked = ["--preview", str(sheet), "--seconds", "0.3", "--moments", "2", "--motions", str(motions), _NAME]
+    asked = [
+        "--preview",
+        str(sheet),
+        "--seconds",
+        "0.3",
+        "--moments",
+        "2",
+        "--motions",
+        str(motions),
+        CLIP_NAME,
+    ]
     assert _mesh_preview.main(asked) == 0
     picture = cv2.imread(str(sheet))
     assert picture is not None
@@ -338,7 +313,7 @@ def test_without_scipy_noise_says_what_to_install(
     monkeypatch.setitem(sys.modules, "scipy", None)
     monkeypatch.setitem(sys.modules, "scipy.sparse", None)
     with pytest.raises(NoScipyError, match="pip install scipy"):
-        people([_NAME], noise_mm=5, seconds=0.2, seed=3, motions=motions, cache=tmp_path)
+        people([CLIP_NAME], noise_mm=5, seconds=0.2, seed=3, motions=motions, cache=tmp_path)
 
 
 # ---- the fingerprint ---------------------------------------------------------------------------------------
@@ -352,6 +327,6 @@ def test_the_walk_visits_every_vertex_once_with_short_steps() -> None:
 
 
 def test_coarser_steps_make_a_smaller_file(motions: Path) -> None:
-    clip = people([_NAME], noise_mm=0, seconds=0.1, seed=3, motions=motions)
+    clip = people([CLIP_NAME], noise_mm=0, seconds=0.1, seed=3, motions=motions)
     figures = fingerprint(clip, np.arange(6890))
     assert figures[4] < 1 < figures[5] < figures[6] < figures[7]

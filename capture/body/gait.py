@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from capture.body.anatomy import JOINT_NAMES
 from capture.body.kinematics import SHAPE_COUNT, Float64, axis_angle_of, join_parameters, rotations_of
-from capture.body.procedural import ProceduralBody
+from capture.body.model import BodyModel
 
 STRIDE_M: Final = 1.35
 """The way of one stride (two steps) of a body of this size."""
@@ -56,13 +56,13 @@ def _leg_angles(stride_phase: float) -> Float64:
 class Walk:
     """One closed walk: `strides` strides in `laps` turns around a circle, for a body of this shape."""
 
-    body: ProceduralBody
+    body: BodyModel
     strides: int = 2
     laps: int = 1
     betas: Float64 = field(default_factory=lambda: np.zeros(SHAPE_COUNT))
 
     @staticmethod
-    def lasting(body: ProceduralBody, duration_s: float) -> Walk:
+    def lasting(body: BodyModel, duration_s: float) -> Walk:
         """The walk that fills `duration_s` at an easy pace, without leaving the middle of the room."""
         strides = max(1, round(duration_s / STRIDE_S))
         laps = math.ceil(strides * STRIDE_M / (2 * math.pi * _LARGEST_RADIUS_M))

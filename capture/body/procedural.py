@@ -1,34 +1,26 @@
 """A body that ships with us: SMPL's tree and counts, our own geometry, no licensed file.
 
-`ProceduralBody` turns pose, shape and translation into joints and vertices. It is made by arithmetic
-alone in a fraction of a second, once per process, and is the same everywhere: faces exactly, points to
-the last digits of floating point. It promises a closed surface without holes (each edge borders two
-triangles), at most four joints per vertex, and joints that move linearly with the shape numbers.
-
-It knows no cameras, files or frames. Axes and parameter order: see `anatomy` and `kinematics`.
+`procedural_body` is a `BodyModel` made by arithmetic alone in a fraction of a second, once per process, and
+is the same everywhere: faces exactly, points to the last digits of floating point. It promises a closed
+surface without holes (each edge borders two triangles), at most four joints per vertex, and ten shape
+directions, `SHAPE_NAMES`. It has no pose directions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from capture.body._lattice import person, triangles
 from capture.body._surface import wrap
 from capture.body.anatomy import JOINT_NAMES, PARENTS, template_joints
-from capture.body.kinematics import (
-    SHAPE_COUNT,
-    Float64,
-    forward_kinematics,
-    rotations_of,
-    split_parameters,
-)
-from capture.body.skinning import Float32, blend_skin, skinning_transforms
+from capture.body.kinematics import SHAPE_COUNT, Float64
+from capture.body.model import BodyModel
 
-Int32 = npt.NDArray[np.int32]
+PROCEDURAL_NAME: Final = "procedural"
+"""What results that come from this body call it."""
 
 # What the ten shape numbers do; one unit is about one standard deviation among people.
 SHAPE_NAMES = (
@@ -37,70 +29,25 @@ SHAPE_NAMES = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ProceduralBody:
-    """The body at rest, ready to be posed. All arrays are read-only.
-
-    template_vertices       (6890, 3) float32 metres     joints                  (24, 3) float64 metres
-    faces                   (13776, 3) int32             weights                 (6890, 24) float32
-    shape_directions        (6890, 3, 10) float32        joint_shape_directions  (24, 3, 10) float64
-    """
-
-    template_vertices: Float32
-    faces: Int32
-    joints: Float64
-    parents: tuple[int, ...]
-    weights: Float32
-    shape_directions: Float32
-    joint_shape_directions: Float64
-    _template_rows: Float32 = field(repr=False)  # (3, 6890)
-    _weight_rows: Float32 = field(repr=False)  # (24, 6890)
-    _shape_rows: Float32 = field(repr=False)  # (10, 3 * 6890)
-
-    def rest_joints(self, betas: npt.ArrayLike) -> Float64:
-        """(24, 3) joints of the T-pose for these shape numbers."""
-        return self.joints + self.joint_shape_directions @ np.asarray(betas, dtype=np.float64)
-
-    def pose(self, parameters: npt.ArrayLike) -> Float64:
-        """85 parameters -> (24, 3) joint positions in metres."""
-        pose, betas, translation = split_parameters(parameters)
-        return forward_kinematics(rotations_of(pose), self.rest_joints(betas), self.parents, translation)[1]
-
-    def skin(self, pose: npt.ArrayLike, betas: npt.ArrayLike, translation: npt.ArrayLike) -> Float32:
-        """Pose (24, 3) axis-angle, betas (10,), translation (3,) -> (6890, 3) float32 vertices, in metres."""
-        rest_joints = self.rest_joints(betas)
-        rotations, positions = forward_kinematics(
-            rotations_of(np.reshape(pose, (len(self.parents), 3))), rest_joints, self.parents, translation
-        )
-        rest_rows = self._template_rows
-        if np.any(betas):
-            shaped = np.asarray(betas, dtype=np.float32) @ self._shape_rows
-            rest_rows = rest_rows + shaped.reshape(rest_rows.shape)
-        return blend_skin(
-            rest_rows, self._weight_rows, skinning_transforms(rotations, positions, rest_joints)
-        )
-
-
 @lru_cache(maxsize=1)
-def procedural_body() -> ProceduralBody:
+def procedural_body() -> BodyModel:
     """The one body of this process; made on the first call."""
     lattice = person()
     skin = wrap(lattice)
     joints = template_joints()
-    directions = _shape_directions(skin.points, skin.points - skin.axis_points)
     template = skin.points.astype(np.float32)
-    weights = skin.weights.astype(np.float32)
-    shape = directions.astype(np.float32)
-    arrays = (template, triangles(lattice.quads), joints)
-    joint_directions = _shape_directions(joints, np.zeros_like(joints))
-    rows = (
-        np.ascontiguousarray(template.T),
-        np.ascontiguousarray(weights.T),
-        np.ascontiguousarray(shape.transpose(2, 1, 0).reshape(SHAPE_COUNT, -1)),
+    return BodyModel(
+        name=PROCEDURAL_NAME,
+        template_vertices=template,
+        faces=triangles(lattice.quads),
+        joints=joints,
+        parents=PARENTS,
+        weights=skin.weights.astype(np.float32),
+        shape_directions=_shape_directions(skin.points, skin.points - skin.axis_points).astype(np.float32),
+        joint_shape_directions=_shape_directions(joints, np.zeros_like(joints)),
+        pose_directions=None,
+        head_top_vertex=int(np.argmax(template[:, 1])),
     )
-    for array in (*arrays, weights, shape, joint_directions, *rows):
-        array.flags.writeable = False
-    return ProceduralBody(*arrays, PARENTS, weights, shape, joint_directions, *rows)
 
 
 def _ramp(values: Float64, low: float, high: float) -> Float64:

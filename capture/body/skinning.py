@@ -19,6 +19,54 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 
+class Skin:
+    """The mesh of one body, laid out for speed; remembers the rest mesh of the shape it was last asked for.
+
+    Takes template (n, 3), weights (n, joints), shape directions (n, 3, B) and pose directions (207, 3 * n), x
+    of all points first. May be used from several threads.
+    """
+
+    def __init__(
+        self, template: Float32, weights: Float32, shape_directions: Float32, pose_directions: Float32 | None
+    ) -> None:
+        # No copies where the caller's arrays are views of this layout.
+        self._template = np.ascontiguousarray(template.T)
+        self._weights = np.ascontiguousarray(weights.T)
+        shape_rows = np.ascontiguousarray(shape_directions.transpose(2, 1, 0))
+        self._shape = shape_rows.reshape(len(shape_rows), template.size)
+        self._pose = None if pose_directions is None else np.ascontiguousarray(pose_directions)
+        # One assignment replaces both, so that no thread sees the mesh of other shape numbers.
+        self._last: tuple[bytes, Float32] = (b"", self._template)
+
+    def posed(
+        self,
+        betas: Float64,
+        rotations: Float64,
+        world_rotations: Float64,
+        positions: Float64,
+        rest_joints: Float64,
+    ) -> Float32:
+        """(n, 3) points; `rotations` are relative to the parents, the other arrays as
+        `skinning_transforms` takes them."""
+        rest = self._rest(betas)
+        if self._pose is not None:
+            bent = (rotations[1:] - np.eye(3)).astype(np.float32).ravel()
+            rest = rest + (bent @ self._pose).reshape(rest.shape)
+        return blend_skin(rest, self._weights, skinning_transforms(world_rotations, positions, rest_joints))
+
+    def _rest(self, betas: Float64) -> Float32:
+        """(3, n): the rest mesh of these shape numbers."""
+        key = betas.tobytes()
+        last_key, rest = self._last
+        if key != last_key:
+            # Of many directions mostly the first few are in use.
+            used = len(np.trim_zeros(betas, "b"))
+            shaped = betas[:used].astype(np.float32) @ self._shape[:used]
+            rest = self._template + shaped.reshape(self._template.shape)
+            self._last = (key, rest)
+        return rest
+
+
 def skinning_transforms(world_rotations: Float64, positions: Float64, rest_joints: Float64) -> Float32:
     """(joints, 3, 4): where each joint carries a point of the rest pose."""
     transforms = np.empty((len(positions), 3, 4), np.float32)

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from capture.body.gait import Walk
 from capture.body.kinematics import Float64, split_parameters
-from capture.body.procedural import ProceduralBody, procedural_body
+from capture.body.model import BodyModel
+from capture.body.procedural import procedural_body
 
 Float32 = npt.NDArray[np.float32]
 
@@ -44,7 +45,7 @@ class Actor:
     """The walking person of a loop of `loop_s` seconds."""
 
     def __init__(self, loop_s: float) -> None:
-        self.body: ProceduralBody = procedural_body()
+        self.body: BodyModel = procedural_body()
         walk = Walk.lasting(self.body, loop_s)
         self._walk = Walk(self.body, walk.strides, walk.laps, np.array(_BETAS))
 

@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.body.kinematics import SHAPE_COUNT
-from capture.body.procedural import ProceduralBody, procedural_body
+from capture.body.model import BodyModel
+from capture.body.procedural import procedural_body
 from capture.body.skinning import blend_skin, skinning_transforms
 from scripts.bench import _mesh_modes
 from scripts.bench._mesh_clips import FPS, HELD_OUT_CLIPS, MOTIONS, TUNING_CLIPS, motion
@@ -115,7 +116,7 @@ def people(
 
 
 def _body_in_motion(
-    body: ProceduralBody, points: Float64, person: np.random.Generator, wrists: np.random.Generator
+    body: BodyModel, points: Float64, person: np.random.Generator, wrists: np.random.Generator
 ) -> tuple[Float32, Float32]:
     """Vertices (T, 6890, 3) and joints (T, 24, 3) in metres: a person of chance follows the key points."""
     betas = _SHAPE_SPREAD * person.standard_normal(SHAPE_COUNT)
@@ -144,7 +145,7 @@ class _Tissue:
         return np.asarray((self._patterns @ self._strengths[t]).reshape(-1, 3), np.float32)
 
 
-def _soft_tissue(body: ProceduralBody, rotations: Float64, rng: np.random.Generator) -> _Tissue:
+def _soft_tissue(body: BodyModel, rotations: Float64, rng: np.random.Generator) -> _Tissue:
     parents = np.array(body.parents[1:])
     bent = rotations[:, parents].swapaxes(-1, -2) @ rotations[:, 1:]
     skew = (bent - bent.swapaxes(-1, -2)) / 2

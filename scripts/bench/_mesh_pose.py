@@ -25,13 +25,14 @@ Float64 = npt.NDArray[np.float64]
 _X: Final = np.array([1.0, 0.0, 0.0])
 _Y: Final = np.array([0.0, 1.0, 0.0])
 _FACE_KEYS: Final = (Key.NOSE, Key.LEFT_EYE, Key.RIGHT_EYE, Key.LEFT_EAR, Key.RIGHT_EAR)
+REST_NOSE: Final = np.array([0.0, -0.035, 0.115])
 _FACE_M: Final = np.array(
-    [(0.0, -0.035, 0.115), (0.032, 0.008, 0.09), (-0.032, 0.008, 0.09), (0.075, 0.0, 0.0), (-0.075, 0.0, 0.0)]
+    [REST_NOSE, (0.032, 0.008, 0.09), (-0.032, 0.008, 0.09), (0.075, 0.0, 0.0), (-0.075, 0.0, 0.0)]
 )
 """Where a level head has them, from the middle between its ears."""
 
 # From the ankle to the mocap's point on the forefoot, when standing.
-_REST_FOOT: Final = np.array([0.05, -0.25, 1.0])
+REST_FOOT: Final = np.array([0.05, -0.25, 1.0])
 _TWIST_SMOOTHING_FRAMES: Final = 3.0
 _ARM_PRIOR: Final = 0.2  # the sine of the bend at which the plane counts as much as the untwisted hinge
 _LEG_PRIOR: Final = 0.3
@@ -135,7 +136,7 @@ def _pose_leg(pose: _Pose, points: Float64, side: str) -> None:
     pose.set(f"{side}_hip", frames(thigh, hinge) @ frames(rest_thigh, _X).T)
     pose.set(f"{side}_knee", frames(shank, hinge) @ frames(rest_shank, _X).T)
     foot = unit(forefoot - ankle)
-    rest_foot = unit(_REST_FOOT * ((1.0 if side == "left" else -1.0), 1.0, 1.0))
+    rest_foot = unit(REST_FOOT * ((1.0 if side == "left" else -1.0), 1.0, 1.0))
     # Not about the knee's hinge: a foot turned out far lies along it, and would roll over.
     pose.set(f"{side}_ankle", shortest_turns(pose[f"{side}_knee"] @ rest_foot, foot) @ pose[f"{side}_knee"])
     # Toes stay flat when the heel rises: they bend up by most of what the foot points down beyond standing.
