@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -145,6 +146,16 @@ class PosePrior:
         follow = self._gains[component] @ (values - self.means[component])
         whole[self.dropped] = self._dropped_means[component] + follow
         return whole
+
+
+@lru_cache(maxsize=1)
+def default_prior() -> PosePrior:
+    """The prior that ships with us: eight components, from CMU's motion capture retargeted to our body.
+
+    The file beside this module says which clips it was made from, which were held out, and whom to thank;
+    scripts/train_pose_prior.py makes it.
+    """
+    return PosePrior.load(Path(__file__).with_name("pose_prior.npz"))
 
 
 def _prior(
