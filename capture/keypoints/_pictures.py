@@ -1,0 +1,105 @@
+"""Pictures as detectors want them: checked, in colour, cut out around a box, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from capture.keypoints.joint_sets import Float64
+from codec.errors import EstimatorError
+
+Picture = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+"""left, top, right, bottom in pixels"""
+
+_GREY_FILL: Final = (114, 114, 114)
+
+
+def colour_picture(image: npt.NDArray[np.generic]) -> Picture:
+    """(height, width, 3) BGR of a colour or a grey picture. Raises EstimatorError for anything else."""
+    array = np.asarray(image)
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))
+    if array.dtype != np.uint8 or not is_picture or array.size == 0:
+        raise EstimatorError(
+            f"an array of shape {array.shape} and type {array.dtype} is no picture: (height, width, 3) or"
+            " (height, width) of uint8 is one"
+        )
+    picture: Picture = np.ascontiguousarray(array, dtype=np.uint8)
+    if picture.ndim == 2 or picture.shape[2] == 1:
+        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+    return picture
+
+
+def checked_boxes(boxes_px: npt.ArrayLike) -> list[tuple[int, Box]]:
+    """Boxes with their places in the list; those that are not finite or hold no pixel are left out.
+
+    Raises EstimatorError unless they are (n, 4).
+    """
+    boxes = np.asarray(boxes_px, dtype=np.float64)
+    if boxes.size == 0:
+        return []
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise EstimatorError(f"boxes are (n, 4): left, top, right, bottom; got an array of {boxes.shape}")
+    good = (
+        np.isfinite(boxes).all(axis=1) & (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
+    )
+    return [(int(i), (boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3])) for i in np.flatnonzero(good)]
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """A part of a picture on a canvas of its own: pixel = left, top + canvas pixel * scale."""
+
+    canvas: Picture
+    left: float
+    top: float
+    scale: float
+
+    def to_picture(self, points: npt.ArrayLike) -> Float64:
+        """Points (n, 2) on the canvas -> in the picture."""
+        return np.array([self.left, self.top]) + np.asarray(points, dtype=np.float64) * self.scale
+
+
+def cut_out(picture: Picture, box: Box, *, width: int, height: int, margin: float) -> Cutting:
+    """The box, `margin` times as large and widened to the canvas's shape, on a canvas of width x height.
+
+    What lies outside of the picture is grey.
+    """
+    left, top, right, bottom = box
+    scale = margin * max((right - left) / width, (bottom - top) / height)
+    x = (left + right) / 2 - scale * width / 2
+    y = (top + bottom) / 2 - scale * height / 2
+    # Pixel centres lie half a pixel from the corner, at both scales.
+    shift = 0.5 * scale - 0.5
+    canvas_to_picture = np.array([[scale, 0.0, x + shift], [0.0, scale, y + shift]])
+    if scale > 2:  # so much smaller that every pixel of the canvas must be a mean, or thin limbs fall through
+        picture, canvas_to_picture = _halved(picture, canvas_to_picture, scale)
+    canvas = cv2.warpAffine(
+        picture,
+        canvas_to_picture,
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=_GREY_FILL,
+    )
+    return Cutting(canvas.astype(np.uint8, copy=False), x + shift, y + shift, scale)
+
+
+def _halved(picture: Picture, canvas_to_picture: Float64, scale: float) -> tuple[Picture, Float64]:
+    """The picture made smaller by a whole factor beforehand, and the matrix into that."""
+    factor = int(scale)
+    height, width = (max(1, side // factor) for side in picture.shape[:2])
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    ratio = np.array([width / picture.shape[1], height / picture.shape[0]])
+    matrix = canvas_to_picture * ratio[:, None]
+    matrix[:, 2] += 0.5 * ratio - 0.5
+    return small.astype(np.uint8, copy=False), matrix
+
+
+def whole(picture: Picture) -> Box:
+    """The box around all of it."""
+    return 0.0, 0.0, float(picture.shape[1]), float(picture.shape[0])
