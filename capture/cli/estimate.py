@@ -23,10 +23,10 @@ from codec.depth import DEFAULT_CODEC
 from codec.errors import ConfigError
 
 HELP = "run an estimator over a recording: a result for every frame, also those skipped while it ran"
-EPILOG = """Which estimators: those of the rig that was recorded, those of another rig file (--rig; its calibration
-of the cameras then counts, too), or one by --kind. Each writes a session of its own beside the recording,
-SESSION-<estimator>, which info, verify, export and recompress take like any other; the recording is only
-read. Ctrl-C, a kill or a power cut: the same command goes on where it was.
+EPILOG = """Which estimators: those of the rig that was recorded, those of another rig file (--rig), whose
+calibration of the cameras then counts, too, or one by --kind. Each writes a session of its own beside the
+recording, SESSION-<estimator>, which info, verify, export and recompress take like any other; the recording
+is only read. Ctrl-C, a kill or a power cut: the same command goes on where it was.
 
 examples:
   nightrig estimate recordings/20250101T220000Z-demo

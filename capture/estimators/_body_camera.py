@@ -1,0 +1,159 @@
+"""One camera of a body estimator: its streams, its lens, and how what a key point source says of its pictures
+becomes observations of people, with depth where the camera has it.
+
+Key points are found in the picture as it is; points of an observation are those of a lens without distortion.
+Depth is looked up in the depth camera's own picture, along the line of sight of each key point, so that depth
+need not be aligned to colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from capture.body.depth_targets import depth_targets
+from capture.body.views import Observation, View
+from capture.estimators import InputKey
+from capture.frames import CameraInfo, Intrinsics, StreamInfo
+from capture.keypoints import PersonKeypoints
+from capture.keypoints.joint_sets import to_lsp14
+from codec.errors import EstimatorError
+
+Float64 = npt.NDArray[np.float64]
+
+_PICTURES: Final = ("color", "infrared1", "infrared2")
+_SIGHT_TURNS: Final = 3
+_GUESS_FOCAL: Final = 1.0
+"""Of the longer side: a webcam of unknown lens, with a view of 53 degrees."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BodyCamera:
+    """`picture` is the stream that key points are found in; `depth` the stream beside it, or None."""
+
+    name: str
+    picture: StreamInfo
+    view: View
+    depth: StreamInfo | None
+    knows_lens: bool
+    knows_place: bool
+    _matrix: Float64
+    _distortion: Float64
+    _depth_from_picture: Float64
+
+    @classmethod
+    def of(cls, estimator: str, info: CameraInfo, *, use_depth: bool) -> BodyCamera:
+        """Raises EstimatorError for a camera without pictures, or whose calibration is none."""
+        streams = {stream.name: stream for stream in info.streams}
+        name = next((name for name in _PICTURES if name in streams), None)
+        if name is None:
+            raise EstimatorError(
+                f"estimator {estimator}: camera {info.name} has no pictures to find people in; switch its color on"
+            )
+        picture = streams[name]
+        depth = streams.get("depth") if use_depth else None
+        if depth is not None and (depth.intrinsics is None or not depth.depth_scale_m):
+            depth = None
+        lens = picture.intrinsics or _guessed_lens(picture)
+        matrix = np.array([[lens.fx, 0.0, lens.cx], [0.0, lens.fy, lens.cy], [0.0, 0.0, 1.0]])
+        distortion = np.zeros(5)
+        if lens.model == "brown_conrady" and len(lens.coefficients) in (4, 5, 8, 12, 14):
+            distortion = np.array(lens.coefficients, np.float64)
+        try:
+            world_from_picture = _pose(info.world_from_camera) @ _pose(picture.camera_from_stream)
+            view = View(
+                np.array([lens.fx, lens.fy]), np.array([lens.cx, lens.cy]), np.linalg.inv(world_from_picture)
+            )
+            depth_from_picture = np.linalg.inv(
+                _pose(None if depth is None else depth.camera_from_stream)
+            ) @ _pose(picture.camera_from_stream)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            raise EstimatorError(
+                f"estimator {estimator}: the calibration of camera {info.name} is none: {error}"
+            ) from error
+        return cls(
+            info.name,
+            picture,
+            view,
+            depth,
+            picture.intrinsics is not None,
+            info.world_from_camera is not None,
+            matrix,
+            distortion,
+            depth_from_picture,
+        )
+
+    @property
+    def inputs(self) -> tuple[InputKey, ...]:
+        """The picture first: it sets the pace."""
+        own = (self.picture,) if self.depth is None else (self.picture, self.depth)
+        return tuple((self.name, stream.name) for stream in own)
+
+    def observations(
+        self, people: Sequence[PersonKeypoints], depth: npt.NDArray[np.generic] | None
+    ) -> list[Observation]:
+        """What was seen of each, of whom enough was. depth: (height, width) uint16 of the depth stream."""
+        return [self._observation(person, depth) for person in people]
+
+    def _observation(
+        self, person: PersonKeypoints, depth: npt.NDArray[np.generic] | None
+    ) -> Observation:
+        points, confidences = to_lsp14(person.joint_set, person.points_px, person.confidences)
+        straight = self._undistorted(points)
+        targets = weights = None
+        if depth is not None and self.depth is not None:
+            targets, weights = self._targets(straight, confidences, np.asarray(depth, np.uint16))
+        world = None
+        if person.world_m is not None:
+            world, _ = to_lsp14(person.joint_set, person.world_m, person.confidences)
+        return Observation(self.view, straight, confidences, targets, weights, world)
+
+    def _undistorted(self, points: Float64) -> Float64:
+        if not self._distortion.any():
+            return points
+        straight = cv2.undistortPoints(points[:, None], self._matrix, self._distortion, P=self._matrix)
+        return np.asarray(straight, np.float64).reshape(-1, 2)
+
+    def _targets(
+        self, points: Float64, confidences: Float64, depth: npt.NDArray[np.uint16]
+    ) -> tuple[Float64, Float64]:
+        """Where the joints are by the depth picture, in the frame of the picture's camera."""
+        lens = self.depth.intrinsics if self.depth is not None else None
+        assert lens is not None
+        assert self.depth is not None
+        return depth_targets(
+            points,
+            confidences,
+            self.view,
+            depth,
+            depth_scale_m=self.depth.depth_scale_m or 0.001,
+            depth_view=View(
+                np.array([lens.fx, lens.fy]), np.array([lens.cx, lens.cy]), self._depth_from_picture
+            ),
+        )
+
+    def boxes_px(self, people_m: Sequence[Float64]) -> Float64:
+        """(n, 4) left, top, right, bottom around people (points in the world), for sources that want them."""
+        boxes = []
+        for points in people_m:
+            pixels = self.view.project(points)
+            seen = pixels[np.isfinite(pixels).all(axis=1)]
+            if len(seen) >= 4:
+                boxes.append([*seen.min(axis=0), *seen.max(axis=0)])
+        return np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def _guessed_lens(picture: StreamInfo) -> Intrinsics:
+    focal = _GUESS_FOCAL * max(picture.width, picture.height, 1)
+    return Intrinsics(
+        picture.width, picture.height, focal, focal, (picture.width - 1) / 2, (picture.height - 1) / 2
+    )
+
+
+def _pose(pose: object) -> Float64:
+    return np.eye(4) if pose is None else np.array(pose, np.float64)

@@ -1,0 +1,220 @@
+"""People as bodies: key points of all cameras, and depth where there is some, into meshes and parameters.
+
+Every camera is taken when its picture comes (`by_camera`): each picture's key points are one step of the
+tracking of the people they belong to. Results are made for the pictures of the first camera: everybody who
+is known then, in world coordinates (with one camera of unknown place: in its own). See `people_results` for
+what comes out; the meta of each result has who is who ("ids").
+
+Options: keypoints (a kind of `capture.keypoints`), keypoint_options (its own), model (a SMPL file or folder;
+else our own body), gender, prior (a pose prior's file), meshes (true), depth (true), people (the most there
+can be, 4), boxes (true: sources that need to be told where people are get the bodies of the frame before).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from capture.body.model import BodyModel
+from capture.body.people import People, Person
+from capture.body.points import BodyPoints
+from capture.body.prior import PosePrior, default_prior
+from capture.body.procedural import procedural_body
+from capture.body.tracker import Track, Tracker
+from capture.estimators import InputKey
+from capture.estimators._body_camera import BodyCamera
+from capture.estimators.people_results import PeopleResults, person_parameters
+from capture.estimators.truth import true_parameters
+from capture.frames import CameraInfo, Frame, StreamInfo
+from capture.keypoints import KeypointSource, open_source
+from capture.specs import EstimatorSpec
+from codec.errors import EstimatorError
+
+Float64 = npt.NDArray[np.float64]
+
+_FORGOTTEN_S: Final = 0.5
+"""A person who was not seen for so long is in no result, though still remembered."""
+_WANT_BOXES: Final = ("rtmpose", "movenet")
+_OPTIONS: Final = (
+    *("keypoints", "keypoint_options", "model", "gender", "prior", "meshes", "depth", "people"),
+)
+
+
+class BodyEstimator:
+    """See the module; `capture.estimators.Estimator` for the methods."""
+
+    by_camera = True
+
+    def __init__(self, spec: EstimatorSpec) -> None:
+        """Raises EstimatorError for options it does not have."""
+        self._name, self._wanted = spec.name, spec.cameras
+        self._options = _checked(spec.name, spec.options)
+        self._cameras: dict[str, BodyCamera] = {}
+        self._sources: dict[str, KeypointSource] = {}
+        self._seen: dict[int, Person[Track]] = {}
+        self._errors_mm: list[float] = []
+        self._first = ""
+
+    def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
+        """Raises EstimatorError where a camera lacks what it takes, ConfigError and MissingExtraError for the
+        key point source."""
+        if not self._wanted:
+            raise EstimatorError(f"estimator {self._name}: it looks at no camera; name one")
+        for name in self._wanted:
+            info = cameras.get(name)
+            if info is None:
+                known = ", ".join(sorted(cameras)) or "none"
+                raise EstimatorError(f"estimator {self._name}: there is no camera {name}; there are {known}")
+            self._cameras[name] = BodyCamera.of(self._name, info, use_depth=self._options["depth"])
+        self._refuse_unknown_places()
+        self._first = self._wanted[0]
+        self._model = self._load_model()
+        prior = self._load_prior()
+        for name in self._wanted:
+            self._sources[name] = open_source(self._options["keypoints"], self._options["keypoint_options"])
+        self._people: People[Track] = People(
+            self._model, lambda: Tracker(self._model, prior=prior), most_people=self._options["people"]
+        )
+        self._points = BodyPoints(self._model)
+        fps = self._cameras[self._first].picture.fps
+        self._results = PeopleResults(self._model, fps, meshes=self._options["meshes"])
+        return self._results.streams
+
+    def _refuse_unknown_places(self) -> None:
+        """Several cameras see the same people only where it is known how they stand to each other."""
+        if len(self._cameras) < 2:
+            return
+        for camera in self._cameras.values():
+            lacking = [
+                word
+                for word, known in (("lens", camera.knows_lens), ("place", camera.knows_place))
+                if not known
+            ]
+            if lacking:
+                raise EstimatorError(
+                    f"estimator {self._name}: the {' and the '.join(lacking)} of camera {camera.name} is not"
+                    " known; run `nightrig calibrate`, or give this estimator one camera"
+                )
+
+    def _load_model(self) -> BodyModel:
+        path = self._options["model"]
+        return procedural_body() if not path else BodyModel.load(path, gender=self._options["gender"])
+
+    def _load_prior(self) -> PosePrior:
+        path = self._options["prior"]
+        return default_prior() if not path else PosePrior.load(path)
+
+    def inputs(self) -> tuple[InputKey, ...]:
+        """Of each camera its picture, and its depth where it has some."""
+        return tuple(key for camera in self._cameras.values() for key in camera.inputs)
+
+    def estimate(self, frames: Mapping[InputKey, Frame]) -> list[Frame]:
+        """Follow the people in one camera's picture; results for those of the first camera."""
+        camera = self._cameras[next(iter(frames))[0]]
+        picture = frames[camera.name, camera.picture.name]
+        depth = None if camera.depth is None else frames[camera.name, camera.depth.name].data
+        time_s = picture.monotonic_ns / 1e9
+        found = self._sources[camera.name].detect(
+            _decoded(picture, camera.picture),
+            time_s=time_s,
+            boxes_px=self._boxes(camera, time_s),
+            number=picture.number,
+            meta=picture.meta,
+        )
+        people = self._people.update(time_s, {camera.name: camera.observations(found, depth)})
+        self._seen |= {person.identity: person for person in people}
+        known = set(self._people.identities)
+        self._seen = {who: person for who, person in self._seen.items() if who in known}
+        if camera.name != self._first:
+            return []
+        return self._tell(picture, time_s)
+
+    def _boxes(self, camera: BodyCamera, time_s: float) -> Float64 | None:
+        if self._options["keypoints"] not in _WANT_BOXES:
+            return None
+        bodies = [self._points_of(person) for person in self._seen.values() if _is_fresh(person, time_s)]
+        boxes = camera.boxes_px(bodies)
+        return boxes if len(boxes) else None
+
+    def _points_of(self, person: Person[Track]) -> Float64:
+        track = person.track
+        return self._points.values(track.pose, track.betas) + track.translation
+
+    def _tell(self, picture: Frame, time_s: float) -> list[Frame]:
+        shown = [person for person in self._seen.values() if _is_fresh(person, time_s)]
+        shown.sort(key=lambda person: person.identity)
+        people = [person_parameters(p.track.pose, p.track.betas, p.track.translation) for p in shown]
+        meta: dict[str, Any] = {"ids": [person.identity for person in shown]}
+        truth = true_parameters(self._name, self._first, picture)
+        if truth is not None and people:
+            error_mm = self._error_mm(people, truth)
+            self._errors_mm.append(error_mm)
+            meta["truth_error_mm"] = round(error_mm, 1)
+        return self._results.frames(picture, people, meta)
+
+    def _error_mm(self, people: list[Float64], truth: Float64) -> float:
+        """Mean distance of the joints of the nearest person from the true ones."""
+        true_joints = procedural_body().pose(truth)
+        errors = [
+            float(np.linalg.norm(self._model.pose(person) - true_joints, axis=1).mean()) for person in people
+        ]
+        return 1000.0 * min(errors)
+
+    def summary(self) -> str:
+        """How far the joints were from a simulated camera's truth; "" where there was none."""
+        if not self._errors_mm:
+            return ""
+        errors = np.array(self._errors_mm)
+        return (
+            f"bodies: joints were {errors.mean():.0f} mm from the truth on average in {len(errors)} frames"
+            f" (half of them within {np.median(errors):.0f} mm)"
+        )
+
+    def close(self) -> None:
+        """Release the key point sources. Safe to call twice."""
+        while self._sources:
+            self._sources.popitem()[1].close()
+
+
+def _is_fresh(person: Person[Track], time_s: float) -> bool:
+    return time_s - person.seen_s < _FORGOTTEN_S
+
+
+def _decoded(frame: Frame, stream: StreamInfo) -> npt.NDArray[np.uint8]:
+    data = np.asarray(frame.data, np.uint8)
+    if stream.pixel_format != "jpeg" or data.ndim != 1:
+        return data
+    import cv2
+
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if picture is None:
+        raise EstimatorError(f"the JPEG of {frame.stream} frame {frame.number} does not decode")
+    return np.asarray(picture, np.uint8)
+
+
+def _checked(name: str, options: Mapping[str, object]) -> dict[str, Any]:
+    """All options, with defaults. Raises EstimatorError for what is none."""
+    for key in options:
+        if key not in _OPTIONS:
+            raise EstimatorError(f"estimator {name}: no option {key}; it has {', '.join(_OPTIONS)}")
+    if "keypoints" not in options:
+        raise EstimatorError(
+            f"estimator {name}: which key points? options = {{ keypoints = \"mediapipe\", ... }}; docs/RIG.md"
+        )
+    defaults: dict[str, Any] = {
+        **{"keypoint_options": {}, "model": "", "gender": "neutral", "prior": ""},
+        **{"meshes": True, "depth": True, "people": 4},
+    }
+    found = {**defaults, **options}
+    for key, default in defaults.items():
+        if type(found[key]) is not type(default):
+            raise EstimatorError(f"estimator {name}: {key} = {found[key]!r} should be like {default!r}")
+    if not 1 <= found["people"] <= 16 or not math.isfinite(found["people"]):
+        raise EstimatorError(f"estimator {name}: people = {found['people']}: from 1 to 16")
+    return found
+
+
