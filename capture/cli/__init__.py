@@ -28,6 +28,7 @@ _VERBS = (
     "export",
     "recompress",
     "convert",
+    "models",
 )
 _DESCRIPTION = "Record people overnight with depth cameras and webcams, lose nothing, read it all back."
 _EPILOG = """examples:

@@ -30,7 +30,7 @@ def colour_picture(image: npt.NDArray[np.generic]) -> Picture:
         )
     picture: Picture = np.ascontiguousarray(array, dtype=np.uint8)
     if picture.ndim == 2 or picture.shape[2] == 1:
-        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
     return picture
 
 
@@ -78,7 +78,7 @@ def cut_out(picture: Picture, box: Box, *, width: int, height: int, margin: floa
     canvas_to_picture = np.array([[scale, 0.0, x + shift], [0.0, scale, y + shift]])
     if scale > 2:  # so much smaller that every pixel of the canvas must be a mean, or thin limbs fall through
         picture, canvas_to_picture = _halved(picture, canvas_to_picture, scale)
-    canvas = cv2.warpAffine(
+    canvas: Picture = cv2.warpAffine(
         picture,
         canvas_to_picture,
         (width, height),
@@ -86,18 +86,18 @@ def cut_out(picture: Picture, box: Box, *, width: int, height: int, margin: floa
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=_GREY_FILL,
     )
-    return Cutting(canvas.astype(np.uint8, copy=False), x + shift, y + shift, scale)
+    return Cutting(canvas, x + shift, y + shift, scale)
 
 
 def _halved(picture: Picture, canvas_to_picture: Float64, scale: float) -> tuple[Picture, Float64]:
     """The picture made smaller by a whole factor beforehand, and the matrix into that."""
     factor = int(scale)
     height, width = (max(1, side // factor) for side in picture.shape[:2])
-    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    small: Picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     ratio = np.array([width / picture.shape[1], height / picture.shape[0]])
     matrix = canvas_to_picture * ratio[:, None]
     matrix[:, 2] += 0.5 * ratio - 0.5
-    return small.astype(np.uint8, copy=False), matrix
+    return small, matrix
 
 
 def whole(picture: Picture) -> Box:
