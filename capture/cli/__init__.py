@@ -30,6 +30,7 @@ _VERBS = (
     "estimate",
     "recompress",
     "convert",
+    "models",
 )
 _DESCRIPTION = "Record people overnight with depth cameras and webcams, lose nothing, read it all back."
 _EPILOG = """examples:

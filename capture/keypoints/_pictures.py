@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import cv2
 import numpy as np
@@ -15,8 +14,6 @@ from codec.errors import EstimatorError
 Picture = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 """left, top, right, bottom in pixels"""
-
-_GREY_FILL: Final = (114, 114, 114)
 
 
 def colour_picture(image: npt.NDArray[np.generic]) -> Picture:
@@ -30,7 +27,7 @@ def colour_picture(image: npt.NDArray[np.generic]) -> Picture:
         )
     picture: Picture = np.ascontiguousarray(array, dtype=np.uint8)
     if picture.ndim == 2 or picture.shape[2] == 1:
-        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
     return picture
 
 
@@ -67,7 +64,7 @@ class Cutting:
 def cut_out(picture: Picture, box: Box, *, width: int, height: int, margin: float) -> Cutting:
     """The box, `margin` times as large and widened to the canvas's shape, on a canvas of width x height.
 
-    What lies outside of the picture is grey.
+    What lies outside of the picture is black, as it was for the detectors when they were trained.
     """
     left, top, right, bottom = box
     scale = margin * max((right - left) / width, (bottom - top) / height)
@@ -75,31 +72,56 @@ def cut_out(picture: Picture, box: Box, *, width: int, height: int, margin: floa
     y = (top + bottom) / 2 - scale * height / 2
     # Pixel centres lie half a pixel from the corner, at both scales.
     shift = 0.5 * scale - 0.5
-    canvas_to_picture = np.array([[scale, 0.0, x + shift], [0.0, scale, y + shift]])
-    if scale > 2:  # so much smaller that every pixel of the canvas must be a mean, or thin limbs fall through
-        picture, canvas_to_picture = _halved(picture, canvas_to_picture, scale)
-    canvas = cv2.warpAffine(
-        picture,
-        canvas_to_picture,
+    cut = Cutting(np.zeros((height, width, 3), np.uint8), x + shift, y + shift, scale)
+    part, corner = _part(picture, x, y, x + scale * width, y + scale * height)
+    if part.size == 0:
+        return cut
+    part, ratio = _halved(part, int(scale))
+    offset = (np.array([cut.left, cut.top]) - corner + 0.5) * ratio - 0.5
+    canvas_to_part = np.array([[scale * ratio[0], 0.0, offset[0]], [0.0, scale * ratio[1], offset[1]]])
+    cv2.warpAffine(
+        part,
+        canvas_to_part,
         (width, height),
+        dst=cut.canvas,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=_GREY_FILL,
+        borderValue=(0, 0, 0),
     )
-    return Cutting(canvas.astype(np.uint8, copy=False), x + shift, y + shift, scale)
+    return cut
 
 
-def _halved(picture: Picture, canvas_to_picture: Float64, scale: float) -> tuple[Picture, Float64]:
-    """The picture made smaller by a whole factor beforehand, and the matrix into that."""
-    factor = int(scale)
-    height, width = (max(1, side // factor) for side in picture.shape[:2])
-    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    ratio = np.array([width / picture.shape[1], height / picture.shape[0]])
-    matrix = canvas_to_picture * ratio[:, None]
-    matrix[:, 2] += 0.5 * ratio - 0.5
-    return small.astype(np.uint8, copy=False), matrix
+def _part(picture: Picture, left: float, top: float, right: float, bottom: float) -> tuple[Picture, Float64]:
+    """The picture's pixels within these edges and a little more, and where their first one lies.
+
+    cv2 warps no picture of 32767 pixels and more in a row, and the rest would only cost time.
+    """
+    height, width = picture.shape[:2]
+    first_x, first_y = (int(min(max(edge - 2, 0), 1e9)) for edge in (left, top))
+    last_x, last_y = int(min(max(right + 3, 0), width)), int(min(max(bottom + 3, 0), height))
+    return picture[first_y:last_y, first_x:last_x], np.array([first_x, first_y], dtype=np.float64)
+
+
+def _halved(part: Picture, factor: int) -> tuple[Picture, Float64]:
+    """A picture made smaller by a whole factor, and by how much: where the canvas is so much smaller, each of
+    its pixels must be a mean, or thin limbs fall through."""
+    if factor < 2:
+        return part, np.ones(2)
+    height, width = (max(1, side // factor) for side in part.shape[:2])
+    small: Picture = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+    return small, np.array([width / part.shape[1], height / part.shape[0]])
 
 
 def whole(picture: Picture) -> Box:
     """The box around all of it."""
     return 0.0, 0.0, float(picture.shape[1]), float(picture.shape[0])
+
+
+def is_somebody(confidences: npt.ArrayLike, least: float) -> bool:
+    """Whether the better half of these joints is trusted so much, as of a person of whom half is in view.
+
+    Networks for one person always answer; where nobody is, they trust no answer.
+    """
+    trust = np.nan_to_num(np.asarray(confidences, dtype=np.float64))
+    better = np.sort(trust)[len(trust) // 2 :]
+    return bool(better.mean() >= least)
