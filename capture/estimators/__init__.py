@@ -1,7 +1,7 @@
 """What turns frames into bodies and depth maps: one file per estimator, all behind `Estimator`.
 
-An estimator knows frames and arrays, never rings, files or the service. Built-in kinds are "truth"
-and "stereo"; others join through the entry point group `nightrig.estimators`, whose entries are
+An estimator knows frames and arrays, never rings, files or the service. Built-in kinds are "body",
+"stereo" and "truth"; others join through the entry point group `nightrig.estimators`, whose entries are
 callables that take an EstimatorSpec and return an Estimator.
 """
 
@@ -17,7 +17,7 @@ from codec.errors import EstimatorError
 InputKey = tuple[str, str]
 """(camera name, stream name)"""
 
-BUILT_IN = ("truth", "stereo")
+BUILT_IN = ("body", "stereo", "truth")
 
 
 class Estimator(Protocol):
@@ -51,6 +51,10 @@ class Estimator(Protocol):
 
 def make_estimator(spec: EstimatorSpec) -> Estimator:
     """The estimator of that kind, not yet opened; imports only what it needs."""
+    if spec.kind == "body":
+        from capture.estimators.body import BodyEstimator
+
+        return BodyEstimator(spec)
     if spec.kind == "truth":
         from capture.estimators.truth import TruthEstimator
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from capture.body.depth_targets import depth_targets
+from capture.body.depth_targets import targets_from_depth
 from capture.body.views import Observation, View
 from capture.estimators import InputKey
 from capture.frames import CameraInfo, Intrinsics, StreamInfo
@@ -28,23 +28,32 @@ Float64 = npt.NDArray[np.float64]
 
 _PICTURES: Final = ("color", "infrared1", "infrared2")
 _SIGHT_TURNS: Final = 3
+_TYPICAL_M: Final = 2.5
 _GUESS_FOCAL: Final = 1.0
 """Of the longer side: a webcam of unknown lens, with a view of 53 degrees."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class DepthEye:
+    """The depth stream beside a picture; the "world" of its view is the frame of the picture's camera."""
+
+    stream: str
+    scale_m: float
+    view: View
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BodyCamera:
-    """`picture` is the stream that key points are found in; `depth` the stream beside it, or None."""
+    """`picture` is the stream that key points are found in; `depth_eye` the depth beside it, or None."""
 
     name: str
     picture: StreamInfo
     view: View
-    depth: StreamInfo | None
+    depth_eye: DepthEye | None
     knows_lens: bool
     knows_place: bool
     _matrix: Float64
     _distortion: Float64
-    _depth_from_picture: Float64
 
     @classmethod
     def of(cls, estimator: str, info: CameraInfo, *, use_depth: bool) -> BodyCamera:
@@ -57,8 +66,6 @@ class BodyCamera:
             )
         picture = streams[name]
         depth = streams.get("depth") if use_depth else None
-        if depth is not None and (depth.intrinsics is None or not depth.depth_scale_m):
-            depth = None
         lens = picture.intrinsics or _guessed_lens(picture)
         matrix = np.array([[lens.fx, 0.0, lens.cx], [0.0, lens.fy, lens.cy], [0.0, 0.0, 1.0]])
         distortion = np.zeros(5)
@@ -69,30 +76,21 @@ class BodyCamera:
             view = View(
                 np.array([lens.fx, lens.fy]), np.array([lens.cx, lens.cy]), np.linalg.inv(world_from_picture)
             )
-            depth_from_picture = np.linalg.inv(
-                _pose(None if depth is None else depth.camera_from_stream)
-            ) @ _pose(picture.camera_from_stream)
+            eye = None if depth is None else _depth_eye(depth, picture)
         except (ValueError, np.linalg.LinAlgError) as error:
             raise EstimatorError(
                 f"estimator {estimator}: the calibration of camera {info.name} is none: {error}"
             ) from error
+        knows_place = info.world_from_camera is not None
         return cls(
-            info.name,
-            picture,
-            view,
-            depth,
-            picture.intrinsics is not None,
-            info.world_from_camera is not None,
-            matrix,
-            distortion,
-            depth_from_picture,
+            info.name, picture, view, eye, picture.intrinsics is not None, knows_place, matrix, distortion
         )
 
     @property
     def inputs(self) -> tuple[InputKey, ...]:
         """The picture first: it sets the pace."""
-        own = (self.picture,) if self.depth is None else (self.picture, self.depth)
-        return tuple((self.name, stream.name) for stream in own)
+        own = [self.picture.name] if self.depth_eye is None else [self.picture.name, self.depth_eye.stream]
+        return tuple((self.name, stream) for stream in own)
 
     def observations(
         self, people: Sequence[PersonKeypoints], depth: npt.NDArray[np.generic] | None
@@ -100,13 +98,11 @@ class BodyCamera:
         """What was seen of each, of whom enough was. depth: (height, width) uint16 of the depth stream."""
         return [self._observation(person, depth) for person in people]
 
-    def _observation(
-        self, person: PersonKeypoints, depth: npt.NDArray[np.generic] | None
-    ) -> Observation:
+    def _observation(self, person: PersonKeypoints, depth: npt.NDArray[np.generic] | None) -> Observation:
         points, confidences = to_lsp14(person.joint_set, person.points_px, person.confidences)
         straight = self._undistorted(points)
         targets = weights = None
-        if depth is not None and self.depth is not None:
+        if depth is not None and self.depth_eye is not None:
             targets, weights = self._targets(straight, confidences, np.asarray(depth, np.uint16))
         world = None
         if person.world_m is not None:
@@ -123,19 +119,28 @@ class BodyCamera:
         self, points: Float64, confidences: Float64, depth: npt.NDArray[np.uint16]
     ) -> tuple[Float64, Float64]:
         """Where the joints are by the depth picture, in the frame of the picture's camera."""
-        lens = self.depth.intrinsics if self.depth is not None else None
-        assert lens is not None
-        assert self.depth is not None
-        return depth_targets(
-            points,
-            confidences,
-            self.view,
-            depth,
-            depth_scale_m=self.depth.depth_scale_m or 0.001,
-            depth_view=View(
-                np.array([lens.fx, lens.fy]), np.array([lens.cx, lens.cy]), self._depth_from_picture
-            ),
-        )
+        eye = self.depth_eye
+        assert eye is not None
+        rays = np.column_stack([(points - self.view.centre_px) / self.view.focal_px, np.ones(len(points))])
+        distance_m = np.full(len(points), _TYPICAL_M)
+        targets, weights = np.zeros((len(points), 3)), np.zeros(len(points))
+        # Where a line of sight meets the depth picture depends on how far it goes: a few turns settle it.
+        for _ in range(_SIGHT_TURNS):
+            pixels = eye.view.project(rays * distance_m[:, None])
+            seen = np.isfinite(pixels).all(axis=1)
+            targets, weights = targets_from_depth(
+                depth,
+                eye.view,
+                np.where(seen[:, None], pixels, -1.0),
+                np.where(seen, confidences, 0.0),
+                depth_scale_m=eye.scale_m,
+            )
+            targets = eye.view.to_world(targets)  # its "world" is the picture's camera
+            found = weights > 0
+            if not found.any():
+                break
+            distance_m = np.where(found, targets[:, 2], np.median(targets[found, 2]))
+        return np.where(weights[:, None] > 0, targets, 0.0), weights
 
     def boxes_px(self, people_m: Sequence[Float64]) -> Float64:
         """(n, 4) left, top, right, bottom around people (points in the world), for sources that want them."""
@@ -146,6 +151,15 @@ class BodyCamera:
             if len(seen) >= 4:
                 boxes.append([*seen.min(axis=0), *seen.max(axis=0)])
         return np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def _depth_eye(depth: StreamInfo, picture: StreamInfo) -> DepthEye | None:
+    lens = depth.intrinsics
+    if lens is None or not depth.depth_scale_m:
+        return None
+    depth_from_picture = np.linalg.inv(_pose(depth.camera_from_stream)) @ _pose(picture.camera_from_stream)
+    view = View(np.array([lens.fx, lens.fy]), np.array([lens.cx, lens.cy]), depth_from_picture)
+    return DepthEye(depth.name, depth.depth_scale_m, view)
 
 
 def _guessed_lens(picture: StreamInfo) -> Intrinsics:

@@ -7,7 +7,7 @@ what comes out; the meta of each result has who is who ("ids").
 
 Options: keypoints (a kind of `capture.keypoints`), keypoint_options (its own), model (a SMPL file or folder;
 else our own body), gender, prior (a pose prior's file), meshes (true), depth (true), people (the most there
-can be, 4), boxes (true: sources that need to be told where people are get the bodies of the frame before).
+can be, 4). Sources that need to be told where people are get boxes around the bodies of the frame before.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from capture.body.procedural import procedural_body
 from capture.body.tracker import Track, Tracker
 from capture.estimators import InputKey
 from capture.estimators._body_camera import BodyCamera
-from capture.estimators.people_results import PeopleResults, person_parameters
+from capture.estimators.people_results import PeopleResults
 from capture.estimators.truth import true_parameters
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.keypoints import KeypointSource, open_source
@@ -116,7 +116,7 @@ class BodyEstimator:
         """Follow the people in one camera's picture; results for those of the first camera."""
         camera = self._cameras[next(iter(frames))[0]]
         picture = frames[camera.name, camera.picture.name]
-        depth = None if camera.depth is None else frames[camera.name, camera.depth.name].data
+        depth = None if camera.depth_eye is None else frames[camera.name, camera.depth_eye.stream].data
         time_s = picture.monotonic_ns / 1e9
         found = self._sources[camera.name].detect(
             _decoded(picture, camera.picture),
@@ -147,7 +147,7 @@ class BodyEstimator:
     def _tell(self, picture: Frame, time_s: float) -> list[Frame]:
         shown = [person for person in self._seen.values() if _is_fresh(person, time_s)]
         shown.sort(key=lambda person: person.identity)
-        people = [person_parameters(p.track.pose, p.track.betas, p.track.translation) for p in shown]
+        people = [person.track.parameters() for person in shown]
         meta: dict[str, Any] = {"ids": [person.identity for person in shown]}
         truth = true_parameters(self._name, self._first, picture)
         if truth is not None and people:
@@ -203,11 +203,11 @@ def _checked(name: str, options: Mapping[str, object]) -> dict[str, Any]:
             raise EstimatorError(f"estimator {name}: no option {key}; it has {', '.join(_OPTIONS)}")
     if "keypoints" not in options:
         raise EstimatorError(
-            f"estimator {name}: which key points? options = {{ keypoints = \"mediapipe\", ... }}; docs/RIG.md"
+            f'estimator {name}: which key points? options = {{ keypoints = "mediapipe", ... }}; docs/RIG.md'
         )
     defaults: dict[str, Any] = {
-        **{"keypoint_options": {}, "model": "", "gender": "neutral", "prior": ""},
-        **{"meshes": True, "depth": True, "people": 4},
+        "keypoint_options": {}, "model": "", "gender": "neutral", "prior": "",
+        "meshes": True, "depth": True, "people": 4,
     }
     found = {**defaults, **options}
     for key, default in defaults.items():
@@ -216,5 +216,3 @@ def _checked(name: str, options: Mapping[str, object]) -> dict[str, Any]:
     if not 1 <= found["people"] <= 16 or not math.isfinite(found["people"]):
         raise EstimatorError(f"estimator {name}: people = {found['people']}: from 1 to 16")
     return found
-
-

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from capture.body.kinematics import PARAMETER_COUNT, SHAPE_COUNT, join_parameters, split_parameters
+from capture.body.kinematics import PARAMETER_COUNT, split_parameters
 from capture.body.model import BodyModel
 from capture.frames import Frame, StreamInfo
 
@@ -64,14 +64,6 @@ class PeopleResults:
         points[self._vertices :] = self._model.pose(person)
         points *= _MM_PER_M
         return points
-
-
-def person_parameters(pose: npt.ArrayLike, betas: npt.ArrayLike, translation: npt.ArrayLike) -> Float64:
-    """(85,) of pose, up to ten betas and translation; betas that a model does not have are zero."""
-    shape = np.zeros(SHAPE_COUNT)
-    given = np.ravel(np.asarray(betas, np.float64))[:SHAPE_COUNT]
-    shape[: len(given)] = given
-    return join_parameters(pose, shape, translation)
 
 
 def result_of(source: Frame, stream: str, data: npt.NDArray[Any], meta: bytes = b"") -> Frame:
