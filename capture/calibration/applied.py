@@ -8,6 +8,8 @@ from capture.frames import CameraInfo, Intrinsics, StreamInfo
 from codec.errors import ConfigError
 
 _PICTURES = ("bgr8", "jpeg", "y8")
+_BLOCK_PX = 16
+"""Video encoders fill pictures up to whole blocks at the right and the bottom, which players cut off again."""
 
 
 def with_lens(info: CameraInfo, lens: Intrinsics) -> CameraInfo:
@@ -29,6 +31,8 @@ def _fitted(camera: str, stream: StreamInfo, lens: Intrinsics) -> Intrinsics:
     width, height = stream.width, stream.height
     if (width, height) == (lens.width, lens.height) or min(width, height) <= 0:
         return lens
+    if 0 <= lens.width - width < _BLOCK_PX and 0 <= lens.height - height < _BLOCK_PX:
+        return replace(lens, width=width, height=height)
     if abs(width * lens.height - height * lens.width) > max(width, height):
         raise ConfigError(
             f"camera {camera}: intrinsics are of {lens.width}x{lens.height} pictures, it delivers"

@@ -62,7 +62,8 @@ class BodyCamera:
         name = next((name for name in _PICTURES if name in streams), None)
         if name is None:
             raise EstimatorError(
-                f"estimator {estimator}: camera {info.name} has no pictures to find people in; switch its color on"
+                f"estimator {estimator}: camera {info.name} has no pictures to find people in; switch its"
+                " color on"
             )
         picture = streams[name]
         depth = streams.get("depth") if use_depth else None
@@ -74,7 +75,9 @@ class BodyCamera:
         try:
             world_from_picture = _pose(info.world_from_camera) @ _pose(picture.camera_from_stream)
             view = View(
-                np.array([lens.fx, lens.fy]), np.array([lens.cx, lens.cy]), np.linalg.inv(world_from_picture)
+                np.array([lens.fx, lens.fy]),
+                np.array([lens.cx, lens.cy]),
+                np.asarray(np.linalg.inv(world_from_picture), np.float64),
             )
             eye = None if depth is None else _depth_eye(depth, picture)
         except (ValueError, np.linalg.LinAlgError) as error:
@@ -140,7 +143,7 @@ class BodyCamera:
             if not found.any():
                 break
             distance_m = np.where(found, targets[:, 2], np.median(targets[found, 2]))
-        return np.where(weights[:, None] > 0, targets, 0.0), weights
+        return targets * (weights > 0)[:, np.newaxis], weights
 
     def boxes_px(self, people_m: Sequence[Float64]) -> Float64:
         """(n, 4) left, top, right, bottom around people (points in the world), for sources that want them."""

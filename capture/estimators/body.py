@@ -206,8 +206,13 @@ def _checked(name: str, options: Mapping[str, object]) -> dict[str, Any]:
             f'estimator {name}: which key points? options = {{ keypoints = "mediapipe", ... }}; docs/RIG.md'
         )
     defaults: dict[str, Any] = {
-        "keypoint_options": {}, "model": "", "gender": "neutral", "prior": "",
-        "meshes": True, "depth": True, "people": 4,
+        "keypoint_options": {},
+        "model": "",
+        "gender": "neutral",
+        "prior": "",
+        "meshes": True,
+        "depth": True,
+        "people": 4,
     }
     found = {**defaults, **options}
     for key, default in defaults.items():

@@ -72,6 +72,9 @@ def test_a_lens_goes_to_pictures_that_have_none_at_their_size() -> None:
     assert color.intrinsics is not None
     assert color.intrinsics.fx == LENS.fx / 2
     assert color.intrinsics.cx == pytest.approx(158.75)
+    cut = replace(info, streams=(StreamInfo("color", "bgr8", LENS.width - 8, LENS.height, 30.0),))
+    (filled,) = with_lens(cut, LENS).streams
+    assert filled.intrinsics == replace(LENS, width=LENS.width - 8)  # as video encoders fill up blocks
     odd = replace(info, streams=(StreamInfo("color", "bgr8", 1920, 1080, 30.0),))
     with pytest.raises(ConfigError, match="another shape"):
         with_lens(odd, LENS)
