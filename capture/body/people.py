@@ -51,7 +51,6 @@ _SURE: Final = (
 _PLACED_S: Final = 1.0
 _SAME: Final = 0.08  # heights between two boxes around one person
 _AGREE_M: Final = 0.1  # by which lines of sight to one person miss each other, with what key points lie off
-_DISAGREE_M: Final = 0.2
 _SPEED_M_S: Final = 1.0  # what a person may go between the looks of two cameras
 _FRESH_S: Final = 0.15
 _TWIN_M: Final = 0.25
@@ -228,8 +227,6 @@ class People(Generic[TrackT]):
             return apart
         look = max(fresh, key=lambda one: one.time_s)
         miss_m = views_apart_m(look.observation, seen) - _SPEED_M_S * abs(time_s - look.time_s)
-        if miss_m > _DISAGREE_M:
-            return math.inf
         return min(apart, _SURE + max(miss_m, 0.0)) if miss_m <= _AGREE_M else apart + miss_m
 
     def _track(self, time_s: float, found: Mapping[int, Mapping[str, Observation]]) -> None:

@@ -229,6 +229,15 @@ def test_two_who_walk_through_one_place_stay_two() -> None:
     assert sorted(room.owners(room.step(2.1)).values()) == [0, 1]
 
 
+def test_two_in_one_place_stay_two_while_one_of_them_is_missed() -> None:
+    room = Room([Walker((0.1, 0.0), 0.0, 0.0), Walker((-0.05, 0.05), 180.0, 0.0, strides_ahead=0.3)])
+    for time_s in times(0.5):
+        room.step(time_s)
+    for n, time_s in enumerate(times(1.0, 0.5)):
+        room.step(time_s, change=lambda _, seen, n=n: [seen[n // 6 % 2]])
+    assert room.people.identities == (1, 2)
+
+
 def test_people_are_not_kept_for_a_camera_that_never_comes_back() -> None:
     room = Room([STANDING], cameras=2)
     for time_s in times(0.5):
