@@ -62,7 +62,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--extras", default="", help="comma-separated extras of the project")
     parser.add_argument("--fingerprint", required=True, help="changes when a new installation is due")
     parser.add_argument("--program", action="append", default=[], metavar="COMMAND=PACKAGE=PURPOSE")
-    parser.add_argument("--optional", default="", help="more arguments to pip; failing is no failure")
+    parser.add_argument(
+        "--optional", action="append", default=[], help="more arguments to pip; failing is no failure"
+    )
     options = parser.parse_args(arguments)
     try:
         with alone(ROOT):
@@ -90,8 +92,8 @@ def bring_up(options: argparse.Namespace) -> None:
         provide_environment(venv, python)
         extras = [extra for extra in options.extras.split(",") if extra]
         install_project(venv, extras, with_realsense=with_realsense)
-        if options.optional:
-            install_optional(venv, options.optional.split())
+        for arguments in options.optional:
+            install_optional(venv, arguments.split())
         (venv / INSTALLING).unlink()
         say(f"installed in {time.monotonic() - started:.0f} s")
     elif state == "complete":

@@ -66,7 +66,7 @@ def fake_environment(venv: Path, python: object) -> None:
 
 
 def options(venv: Path, **changes: object) -> argparse.Namespace:
-    values = {"venv": venv, "extras": "", "fingerprint": "one", "program": [], "optional": ""}
+    values = {"venv": venv, "extras": "", "fingerprint": "one", "program": [], "optional": []}
     return argparse.Namespace(**{**values, **changes})
 
 
@@ -384,6 +384,23 @@ def test_an_optional_reader_that_cannot_be_had_is_left_out(
     monkeypatch.setattr(bootstrap, "pip", failing)
     bootstrap.install_optional(tmp_path, ["reader==1"])
     assert said == ["no such reader; going on without it"]
+
+
+@pytest.mark.usefixtures("quiet_system", "said")
+def test_one_group_of_optional_packages_that_cannot_be_had_takes_no_other_with_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    had: list[str] = []
+
+    def pip(venv: Path, arguments: Sequence[str]) -> None:
+        if "rare" in arguments:
+            raise bootstrap.Stop("no such package")
+        had.append(arguments[-1])
+
+    monkeypatch.setattr(bootstrap, "make_environment", fake_environment)
+    monkeypatch.setattr(bootstrap, "pip", pip)
+    bootstrap.bring_up(options(tmp_path / ".venv", optional=["--no-deps reader rare", "--no-deps other"]))
+    assert had == [".[realsense]", "other"]
 
 
 def test_the_telling_line_of_a_failure_is_shown() -> None:

@@ -85,7 +85,8 @@ class KeypointSource(Protocol):
 def open_source(kind: str, options: Mapping[str, Any]) -> KeypointSource:
     """A source of this kind, ready. The options are the keyword arguments of its class.
 
-    Raises ConfigError for a wrong kind, option or model file, and MissingExtraError for a missing package.
+    Raises ConfigError for a wrong kind, option or model file, MissingExtraError for a missing package, and
+    StorageError or FormatError for a file of detections that cannot be read.
     """
     if kind not in _MODULES:
         raise ConfigError(f"there is no key point source {kind!r}; there are {', '.join(KINDS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from capture.keypoints.pose_bundle import bundle_from_wheel
 from capture.keypoints.pose_fetch import fetch_wheel
 from capture.sources.simulated import Loop, render_loop
 from capture.specs import SimulatedSpec, StreamSpec
-from codec.errors import NightrigError
+from codec.errors import MissingExtraError, NightrigError
 from tests.capture.rigs import REPOSITORY
 
 pytest.importorskip("mediapipe", reason="mediapipe is not installed", exc_type=ImportError)
@@ -37,6 +38,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"the models cannot be fetched here: {error}")
     path = folder / "pose_landmarker.task"
     path.write_bytes(bundle)
+    try:
+        MediaPipeSource(model=path).close()
+    except MissingExtraError as error:
+        pytest.skip(str(error))
     return path
 
 
@@ -47,8 +52,6 @@ def loop() -> Loop:
 
 def _true_lsp_limbs(loop: Loop, index: int) -> np.ndarray:
     """LSP 0 to 11 of the made person, from the 24 joints that the camera tells."""
-    import json
-
     joints = np.array(json.loads(loop.color_meta[index])["keypoints_px"])[:, :2]
     return joints[[8, 5, 2, 1, 4, 7, 21, 19, 17, 16, 18, 20]]
 
@@ -117,13 +120,12 @@ def test_the_library_asks_for_no_address(model: Path, tmp_path: Path) -> None:
     """Held against the library itself, in a process whose every look-up of a name is told and refused."""
     shim = tmp_path / "names.c"
     shim.write_text(
-        "#include <netdb.h>\n#include <stdio.h>\n"
+        "#include <netdb.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
         "int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,\n"
         "                struct addrinfo **found) {\n"
         '    FILE *out = fopen(getenv("NAMES_ASKED"), "a");\n'
         '    fprintf(out, "%s\\n", name ? name : "-");\n    fclose(out);\n    return EAI_FAIL;\n}\n'
     )
-    shim.write_text("#include <stdlib.h>\n" + shim.read_text())
     library = tmp_path / "names.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, shim], check=True)
     asked = tmp_path / "asked"
