@@ -1,7 +1,8 @@
 """The frames of a recording as an estimator wants them: set by set, in the order of time.
 
 The first stream sets the pace; the others give the frame nearest to it, within half a frame. An estimator
-that takes cameras one at a time (`by_camera`) gets a set per camera instead, each when it was taken. Knows
+that takes cameras one at a time (`by_camera`) gets a set per camera instead, each when it was taken. Video
+files that were played belong together by their own times: how fast each of them was read says nothing. Knows
 recordings and times, no estimator.
 """
 
@@ -20,11 +21,13 @@ from capture.calibration.applied import with_lens
 from capture.frames import CameraInfo, Frame
 from capture.recording import RecordedFrame, RecordedStream, Recording
 from codec.errors import DamagedError, EstimatorError
+from codec.records.layout import CLOCKS
 
 InputKey = tuple[str, str]
 """(camera name, stream name)"""
 
 _DEFAULT_SKEW_S = 0.05
+_LONGEST_S = 1e7  # of a film
 
 
 def recorded_cameras(
@@ -69,6 +72,7 @@ class FrameSets:
         """Raises EstimatorError where the recording lacks one of the streams."""
         self._streams = [_stream(recording, key) for key in keys]
         self._keys = list(keys)
+        self._taken_ns = _times_ns(self._streams)
         cameras = dict.fromkeys(camera for camera, _ in keys)
         groups = (
             [[i for i, key in enumerate(keys) if key[0] == camera] for camera in cameras]
@@ -92,10 +96,10 @@ class FrameSets:
         pace = self._streams[group[0]]
         fps = pace.info.fps or pace.fps
         skew_ns = round(1e9 * (0.5 / fps if fps > 0 else _DEFAULT_SKEW_S))
-        at_ns = pace.monotonic_ns()
+        at_ns = self._taken_ns[group[0]]
         columns, whole = [np.arange(len(at_ns))], np.ones(len(at_ns), bool)
         for other in group[1:]:
-            own_ns = self._streams[other].monotonic_ns()
+            own_ns = self._taken_ns[other]
             if not len(own_ns):
                 return at_ns[:0], np.empty((0, len(group)), np.int64)
             after = np.searchsorted(own_ns, at_ns).clip(0, len(own_ns) - 1)
@@ -130,9 +134,10 @@ class FrameSets:
         epoch = 0
         for column in np.flatnonzero(self._rows[row] >= 0).tolist():
             key = self._keys[column]
-            recorded = self._streams[column].frame(int(self._rows[row, column]))
+            index = int(self._rows[row, column])
+            recorded = self._streams[column].frame(index)
             epoch = epoch if frames else recorded.epoch
-            frames[key] = _frame(key, recorded)
+            frames[key] = _frame(key, recorded, int(self._taken_ns[column][index]))
         return FrameSet(int(self._times_ns[row]), epoch, frames, bool(self._rows[row, 0] >= 0))
 
 
@@ -143,7 +148,19 @@ def _stream(recording: Recording, key: InputKey) -> RecordedStream:
     return stream
 
 
-def _frame(key: InputKey, recorded: RecordedFrame) -> Frame:
+def _times_ns(streams: Sequence[RecordedStream]) -> list[npt.NDArray[np.int64]]:
+    """When the frames of each stream were taken, on the recording's clock."""
+    came_ns = [stream.monotonic_ns() for stream in streams]
+    entries = [np.concatenate(list(stream.entries())) for stream in streams]
+    media_s = [own["device_time_s"] for own in entries]
+    is_media = all((own["clock"] == CLOCKS.index("media")).all() for own in entries)
+    if not is_media or not all(np.isfinite(s).all() and np.abs(s).max() < _LONGEST_S for s in media_s):
+        return came_ns
+    begin_ns = min(int(ns[0]) for ns in came_ns)
+    return [begin_ns + np.rint(1e9 * s).astype(np.int64) for s in media_s]
+
+
+def _frame(key: InputKey, recorded: RecordedFrame, taken_ns: int) -> Frame:
     device_s = recorded.device_time_s
     return Frame(
         stream=key[1],
@@ -151,6 +168,6 @@ def _frame(key: InputKey, recorded: RecordedFrame) -> Frame:
         data=recorded.data,
         device_time_s=None if device_s is None or math.isnan(device_s) else device_s,
         clock=recorded.clock,
-        monotonic_ns=recorded.monotonic_ns,
+        monotonic_ns=taken_ns,
         meta=json.dumps(recorded.meta).encode() if recorded.meta else b"",
     )
