@@ -280,6 +280,9 @@ class People(Generic[TrackT]):
             # Only somebody who was seen just now.
             if max(candidate.time_s for candidate in group) < time_s:
                 continue
+            # Of people who are there since a moment ago, these may be further views.
+            if any(self._is_of_known(candidate, time_s, found) for candidate in group):
+                continue
             seen = {candidate.camera: candidate for candidate in group}
             # Whatever comes of it: the next attempt wants new detections.
             taken = {id(candidate) for candidate in group}
@@ -289,12 +292,28 @@ class People(Generic[TrackT]):
             points = None if track is None else self._points_of(track)
             if track is None or points is None:
                 continue
-            if any(bodies_apart_m(points, known.predicted(time_s)) < _TWIN_M for known in self._known):
+            # A body that is nowhere near one of its own detections mixes up two people.
+            if max(body_apart(points, candidate.observation) for candidate in group) > _NEAR:
+                continue
+            if any(
+                bodies_apart_m(points, known.predicted(time_s)) < _TWIN_M
+                and not seen.keys() & found.get(known.identity, {}).keys()
+                for known in self._known
+            ):
                 continue
             known = _Known(next(self._identities), tracker, track, points, time_s)
             known.looks = {name: _Look(one.observation, one.time_s) for name, one in seen.items()}
             self._known.append(known)
             found[known.identity] = {name: one.observation for name, one in seen.items()}
+
+    def _is_of_known(
+        self, candidate: _Candidate, time_s: float, found: Mapping[int, Mapping[str, Observation]]
+    ) -> bool:
+        return any(
+            candidate.camera not in found.get(known.identity, ())
+            and body_apart(known.predicted(time_s), candidate.observation) < 0.5 * _NEAR
+            for known in self._known
+        )
 
     def _agreeing(self, time_s: float) -> list[list[_Candidate]]:
         """Candidates that are somebody: several cameras' that agree, then those followed long enough."""

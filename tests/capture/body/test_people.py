@@ -230,7 +230,7 @@ def test_two_who_walk_through_one_place_stay_two() -> None:
 
 
 def test_two_in_one_place_stay_two_while_one_of_them_is_missed() -> None:
-    room = Room([Walker((0.1, 0.0), 0.0, 0.0), Walker((-0.05, 0.05), 180.0, 0.0, strides_ahead=0.3)])
+    room = Room([Walker((0.0, 0.1), 0.0, 0.0), Walker((0.0, -0.1), 0.0, 0.0, strides_ahead=0.1)])
     for time_s in times(0.5):
         room.step(time_s)
     for n, time_s in enumerate(times(1.0, 0.5)):
