@@ -7,6 +7,7 @@ cannot be taken, for want of common points, is infinite.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,12 @@ _COUNTED_SHARE: Final = 0.75
 _LEAST_VIEW_POINTS: Final = 5
 _TORSO_M: Final = (0.25, 0.9)
 _REACH_M: Final = (0.4, 2.6)
+_OTHER_SIDE: Final = [
+    POINT_NAMES.index(
+        name.replace("left", "right") if name.startswith("left") else name.replace("right", "left")
+    )
+    for name in POINT_NAMES
+]
 _SHOULDERS: Final = [POINT_NAMES.index("left_shoulder"), POINT_NAMES.index("right_shoulder")]
 _HIPS: Final = [POINT_NAMES.index("left_hip"), POINT_NAMES.index("right_hip")]
 
@@ -55,6 +62,19 @@ def body_apart(points_m: Float64, observation: Observation) -> float:
     away_m = np.linalg.norm(in_camera[known] - observation.targets_m[known], axis=1)
     in_space = _robust_mean(away_m / PERSON_HEIGHT_M)
     return in_picture if np.isinf(in_space) else 0.5 * (in_picture + in_space)
+
+
+def mirrored(observation: Observation) -> Observation:
+    """The same sighting with left and right exchanged, which detectors confuse on people seen from behind."""
+    targets, weights, world = observation.targets_m, observation.target_weights, observation.world_m
+    return replace(
+        observation,
+        points_px=observation.points_px[_OTHER_SIDE],
+        confidences=observation.confidences[_OTHER_SIDE],
+        targets_m=None if targets is None else targets[_OTHER_SIDE],
+        target_weights=None if weights is None else weights[_OTHER_SIDE],
+        world_m=None if world is None else world[_OTHER_SIDE],
+    )
 
 
 def sightings_apart(first: Observation, second: Observation) -> float:

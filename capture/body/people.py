@@ -30,6 +30,7 @@ from capture.body.likeness import (
     bodies_apart_m,
     body_apart,
     is_usable,
+    mirrored,
     sightings_apart,
     views_apart_m,
 )
@@ -45,6 +46,7 @@ _CANDIDATE_S: Final = 1.0
 _NEAR: Final = 0.25  # heights of a person between a detection and its person
 _WALKS: Final = 0.6  # heights a second that somebody unseen may have gone unexpectedly
 _FARTHEST: Final = 1.0
+_TWISTED: Final = 0.6  # of the distance that remains, where a detector took left for right
 _SURE: Final = (
     0.08  # nearer than that, no other camera is asked about a body that is known to be in its place
 )
@@ -169,6 +171,7 @@ class People(Generic[TrackT]):
             usable = [seen for seen in detections[camera] if is_usable(seen)]
             # More than there can be people: the surest of them.
             usable = sorted(usable, key=lambda seen: -float(seen.confidences.sum()))[: 2 * self._most]
+            usable = [self._the_right_way_round(seen, time_s) for seen in usable]
             left = self._recognise(camera, usable, time_s, found)
             self._follow_candidates(camera, left, time_s)
         self._track(time_s, found)
@@ -212,6 +215,16 @@ class People(Generic[TrackT]):
             if all(sightings_apart(usable[column], other) > _SAME for other in (*taken, *left)):
                 left.append(usable[column])
         return left
+
+    def _the_right_way_round(self, seen: Observation, time_s: float) -> Observation:
+        """The detection, or its mirror image where that is clearly somebody whom the detection is not."""
+        bodies = [known.predicted(time_s) for known in self._known]
+        if not bodies or min(body_apart(body, seen) for body in bodies) <= _SURE:
+            return seen
+        other = mirrored(seen)
+        nearest = min(body_apart(body, seen) for body in bodies)
+        is_twisted = min(body_apart(body, other) for body in bodies) < min(_TWISTED * nearest, _SURE)
+        return other if is_twisted else seen
 
     def _gate(self, known: _Known[TrackT], time_s: float) -> float:
         return min(_NEAR + _WALKS * max(time_s - known.seen_s, 0.0), _FARTHEST)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pytest
 
+from capture.body.likeness import mirrored
 from capture.body.people import GONE_S, HOLD_S, People, Person
 from capture.body.points import POINT_COUNT
 from capture.body.procedural import procedural_body
@@ -26,10 +27,12 @@ class Oracle:
     def __init__(self, room: Room) -> None:
         self._room = room
         self.calls: list[float] = []
+        self.given: list[Observation] = []
         room.trackers.append(self)
 
     def update(self, time_s: float, observations: Sequence[Observation]) -> Body | None:
         self.calls.append(time_s)
+        self.given = list(observations)
         if not observations or not self._room.bodies:
             return None
 
@@ -105,6 +108,19 @@ def test_two_views_that_agree_are_somebody_at_once() -> None:
     (person,) = room.step(0.0)
     assert person.cameras == ("camera0", "camera1")
     np.testing.assert_allclose(person.track.translation, room.bodies[0].translation)
+
+
+def test_a_detector_that_takes_left_for_right_is_put_right() -> None:
+    room = Room([Walker((0.0, -1.2), 90.0)], cameras=2)
+    room.step(0.0)
+    for time_s in times(1.5, start_s=1 / FPS):
+        room.bodies = [walker.body(time_s) for walker in room.walkers]
+        (seen,) = seen_by(room.views["camera1"], room.bodies, np.random.default_rng(0))
+        (person,) = room.people.update(time_s, {"camera1": [mirrored(seen)]})
+        assert person.identity == 1
+        (given,) = room.trackers[0].given
+        np.testing.assert_array_equal(given.points_px, seen.points_px)
+    assert room.people.identities == (1,)
 
 
 def test_a_walker_keeps_the_identity() -> None:
