@@ -47,6 +47,8 @@ def run(job: EstimationJob, link: Link) -> int:
     try:
         outputs = estimator.open(job.cameras)
         _Estimation(job, link, estimator, outputs).run()
+        if told := summary_of(estimator):
+            link.event("summary", message=told)
     finally:
         estimator.close()
     link.event("done")
@@ -205,6 +207,12 @@ def _skew_ns(job: EstimationJob, pace: InputKey) -> int:
 def takes_cameras_one_by_one(estimator: Estimator) -> bool:
     """Whether estimate() wants the frames of each camera when they come, see Estimator.by_camera."""
     return bool(getattr(estimator, "by_camera", False))
+
+
+def summary_of(estimator: Estimator) -> str:
+    """What an estimator has to say at the end, see Estimator.summary; "" for nothing."""
+    tell = getattr(estimator, "summary", None)
+    return str(tell()) if callable(tell) else ""
 
 
 def estimator_info(

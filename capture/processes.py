@@ -327,6 +327,8 @@ class WorkerProcess:
             self.journal.event(kind, process=self.name, **event)
             if kind == "effort":
                 self.journal.say(f"depth codec is {event['codec']} from here on: {_EFFORT[event['reason']]}")
+            if kind == "summary":
+                self.journal.say(event["message"])
             if kind in ("error", "storage", "notice"):
                 self.journal.problem(event["message"], serious=kind != "notice" and not event.get("ok"))
 

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 
 from capture import session
 from capture.calibration import CameraCalibration
-from capture.estimation import estimator_info, takes_cameras_one_by_one
+from capture.estimation import estimator_info, summary_of, takes_cameras_one_by_one
 from capture.estimators import make_estimator
 from capture.frames import Frame
 from capture.recorded_sets import FrameSet, FrameSets, recorded_cameras
@@ -51,6 +51,7 @@ class EstimationOutcome:
     damaged: int = 0
     seconds: float = 0.0
     meshes: int = 0
+    summary: str = ""
 
 
 class RecordedEstimation:
@@ -155,6 +156,7 @@ class RecordedEstimation:
                 checked_s, waiting_ns = time.monotonic(), self._at_ns
         self._files.close()
         outcome.seconds = time.monotonic() - began_s
+        outcome.summary = summary_of(self._estimator)
         self._finish(outcome)
         return outcome
 

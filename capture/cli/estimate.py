@@ -188,4 +188,5 @@ def _table(outcomes: Mapping[Path, EstimationOutcome]) -> str:
         )
         for out, x in outcomes.items()
     ]
-    return table(header, rows)
+    told = [outcome.summary for outcome in outcomes.values() if outcome.summary]
+    return "\n".join([table(header, rows), *told])

@@ -26,7 +26,7 @@ class Estimator(Protocol):
     A set has a frame of each input, taken at nearly the same moment. An estimator whose attribute
     `by_camera` is true gets the frames of one camera at a time instead, whenever that camera has new ones, in
     the order in which they were taken: cameras need not be in step then. Its results are those for the first
-    input's frames.
+    input's frames. Where it has a method `summary() -> str`, the sentence that gives is told at the end.
     """
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
