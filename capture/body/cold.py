@@ -38,7 +38,7 @@ from capture.body.point_terms import (
     depth_term,
     landmark_term,
 )
-from capture.body.prior import PosePrior
+from capture.body.prior import PosePrior, default_prior
 from capture.body.setup import Setup, Start, setup_of
 from capture.body.solvers import Solution, dogleg, levenberg_marquardt
 from capture.body.starts import start_from_landmarks, start_in_space
@@ -121,7 +121,7 @@ class _Plan:
 def fit_cold(
     model: BodyModel,
     observations: Sequence[Observation],
-    prior: PosePrior,
+    prior: PosePrior | None = None,
     *,
     mode: Mode = "fast",
     headings: int | None = None,
@@ -129,7 +129,7 @@ def fit_cold(
 ) -> Fit | None:
     """The body that explains the observations of one person best; None where too little is seen.
 
-    `headings`: how many orientations, turned about the body's vertical, are tried; by default one, and two
+    `prior`: by default the one that ships with us. `headings`: how many orientations, turned about the body's vertical, are tried; by default one, and two
     where the shoulders are close. `person_height_px`: how tall the person is in the first picture; by
     default by the length of the torso. In mode "smplify" the first view decides where the body stands, its
     focal length is taken as it is (`View.of_picture` has the original's 5000), and depth and landmarks are
@@ -138,7 +138,7 @@ def fit_cold(
     seen = sum(int(np.count_nonzero(o.confidences * POINT_WEIGHTS)) for o in observations)
     if seen < LEAST_POINTS:
         return None
-    setup = setup_of(model, prior, every_joint=mode == "smplify")
+    setup = setup_of(model, prior or default_prior(), every_joint=mode == "smplify")
     planned = _planned_original if mode == "smplify" else _planned
     plan = planned(setup, observations, headings, person_height_px)
     if plan is None:
