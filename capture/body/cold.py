@@ -49,6 +49,8 @@ Mode = Literal["fast", "smplify"]
 Solver = Callable[[Objective, Float64], Solution]
 
 LEAST_POINTS: Final = 4
+LEAST_EXTENT_PX: Final = 12.0
+"""A person who is smaller in the picture might as well be anybody."""
 _DEPTH_PX_PER_M: Final = 60.0
 """How firmly one view without depth holds the distance that the length of the torso told."""
 
@@ -73,7 +75,8 @@ class Fit:
 
     pose           (72,) axis-angle       cost         of all terms, in squared pixels at 300 of person
     betas          (B,) shape numbers     data_cost    of the terms that look at points
-    translation    (3,) metres            points_seen  with a confidence, over all views
+    translation    (3,) metres            reprojection_cost  of those that look at pictures
+    points_seen    with a confidence, over all views
     orientation    the number of the orientation that won; `orientations` of them were tried
     """
 
@@ -82,6 +85,7 @@ class Fit:
     translation: Float64
     cost: float
     data_cost: float
+    reprojection_cost: float
     points_seen: int
     orientation: int
     orientations: int
@@ -129,13 +133,13 @@ def fit_cold(
 ) -> Fit | None:
     """The body that explains the observations of one person best; None where too little is seen.
 
-    `prior`: by default the one that ships with us. `headings`: how many orientations, turned about the body's vertical, are tried; by default one, and two
-    where the shoulders are close. `person_height_px`: how tall the person is in the first picture; by
-    default by the length of the torso. In mode "smplify" the first view decides where the body stands, its
-    focal length is taken as it is (`View.of_picture` has the original's 5000), and depth and landmarks are
-    not used.
+    `prior`: by default the one that ships with us. `headings`: how many orientations, turned about the
+    body's vertical, are tried; by default one, and two where the shoulders are close. `person_height_px`:
+    how tall the person is in the first picture; by default by the length of the torso. In mode "smplify" the
+    first view decides where the body stands, its focal length is taken as it is (`View.of_picture` has the
+    original's 5000), and depth and landmarks are not used.
     """
-    seen = sum(int(np.count_nonzero(o.confidences * POINT_WEIGHTS)) for o in observations)
+    seen = sum(points_seen(observation) for observation in observations)
     if seen < LEAST_POINTS:
         return None
     setup = setup_of(model, prior or default_prior(), every_joint=mode == "smplify")
@@ -155,6 +159,7 @@ def fit_cold(
         translation=start.translation,
         cost=found.evaluation.cost,
         data_cost=found.evaluation.data_cost,
+        reprojection_cost=found.evaluation.point_states[0].cost,
         points_seen=seen,
         orientation=best,
         orientations=len(solutions),
@@ -162,6 +167,14 @@ def fit_cold(
         in_first_view=setup.in_camera(start, observations[0].view),
         view=observations[0].view,
     )
+
+
+def points_seen(observation: Observation) -> int:
+    """How many points of an observation say something; none where all lie on one spot."""
+    used = observation.confidences * POINT_WEIGHTS > 0
+    if not used.any() or np.ptp(observation.points_px[used], axis=0).max() < LEAST_EXTENT_PX:
+        return 0
+    return int(np.count_nonzero(used))
 
 
 def _planned_original(

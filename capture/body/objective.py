@@ -45,24 +45,38 @@ class Objective:
 
 
 class Evaluation:
-    """The objective at one x. `data_cost` is what the terms that look at points have in `cost`."""
+    """The objective at one x. `data_cost` is what the terms that look at points have in `cost`.
 
-    __slots__ = ("_objective", "_point_states", "_posed", "_relative_states", "_states", "cost", "data_cost")
+    `points` (14, 3) in the world; `point_states` are those of the point terms, in their order.
+    """
+
+    __slots__ = (
+        "_jacobian",
+        "_objective",
+        "_posed",
+        "_relative_states",
+        "_states",
+        "cost",
+        "data_cost",
+        "point_states",
+        "points",
+    )
 
     def __init__(self, objective: Objective, x: Float64) -> None:
         layout = objective.layout
         poses = layout.pose_count
         self._objective = objective
+        self._jacobian: Float64 | None = None
         self._posed: PosedPoints = objective.points.posed(x[:poses], x[layout.shape])
-        world = self._posed.points + x[layout.translation]
-        self._point_states: list[PointState] = [term.at(world) for term in objective._point_terms]
+        world = self.points = self._posed.points + x[layout.translation]
+        self.point_states: list[PointState] = [term.at(world) for term in objective._point_terms]
         self._relative_states: list[PointState] = []
         if objective._relative_terms:
             relative = world - 0.5 * (world[HIP_POINTS[0]] + world[HIP_POINTS[1]])
             self._relative_states = [term.at(relative) for term in objective._relative_terms]
         self._states: list[State] = [term.at(x) for term in objective._terms]
         self.data_cost = 0.0
-        for point_state in (*self._point_states, *self._relative_states):
+        for point_state in (*self.point_states, *self._relative_states):
             self.data_cost += point_state.cost
         self.cost = self.data_cost
         for state in self._states:
@@ -78,14 +92,20 @@ class Evaluation:
 
     def data_system(self) -> tuple[Float64, Float64]:
         """The same of the terms that look at points alone, over all unknowns."""
-        jacobian = self._posed.jacobian()
-        pull, stiffness = _pulled(jacobian, self._point_states)
+        jacobian = self._jacobian = self._posed.jacobian()
+        pull, stiffness = _pulled(jacobian, self.point_states)
         if self._relative_states:
             from_hips = jacobian - 0.5 * (jacobian[HIP_POINTS[0]] + jacobian[HIP_POINTS[1]])
             more_pull, more_stiffness = _pulled(from_hips, self._relative_states)
             pull += more_pull
             stiffness += more_stiffness
         return pull, stiffness
+
+    def points_after(self, step: Float64) -> Float64:
+        """(14, 3) where the points come to lie, to first order, when all unknowns move by `step` (n,)."""
+        if self._jacobian is None:
+            self._jacobian = self._posed.jacobian()
+        return self.points + self._jacobian @ step
 
     def states(self) -> list[State]:
         """The terms of the second kind, in the order in which they were given."""

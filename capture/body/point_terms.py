@@ -31,7 +31,7 @@ LANDMARK_PX_PER_M: Final = 40.0
 
 ORIGINAL_POINT_WEIGHTS: Final = np.array([1, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1.0])
 """SMPLify: hips are marked elsewhere in the Leeds pictures than SMPL's are, and the neck is not used."""
-POINT_WEIGHTS: Final = np.array([1, 1, 0.7, 0.7, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1.0])
+POINT_WEIGHTS: Final = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1.0])
 """Hips of today's detectors are near the joints."""
 HIP_POINTS: Final = (2, 3)
 

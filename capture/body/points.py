@@ -137,7 +137,6 @@ class BodyPoints:
         self._levers = np.ascontiguousarray(by_joint.reshape(kept * self.point_count, -1))
         self._parent_slots: Int = slot[parents[self.joints]]
         self._doublings = _doublings(np.append(self._parent_slots, kept))
-        self._identities = np.tile(np.eye(3).ravel(), (kept, 1))
 
     @staticmethod
     def _offsets(model: BodyModel, attached: Sequence[Attachment]) -> tuple[Float64, Int, Int]:
@@ -180,7 +179,7 @@ class PosedPoints:
     __slots__ = ("_axes", "_betas", "_body", "_rotations", "_rows", "points")
 
     def __init__(self, body: BodyPoints, seen_pose: Float64, betas: Float64) -> None:
-        rotations, self._axes = _rotations_and_axes(seen_pose.reshape(-1, 3), body._identities)
+        rotations, self._axes = rotations_and_axes(seen_pose.reshape(-1, 3))
         kept = len(rotations)
         world = np.empty((kept + 1, 3, 3))
         world[:kept] = rotations
@@ -215,9 +214,10 @@ class PosedPoints:
 
 
 _EYE: Final = np.eye(3)
+_FLAT_EYE: Final = np.eye(3).ravel()
 
 
-def _rotations_and_axes(vectors: Float64, identities: Float64) -> tuple[Float64, Float64]:
+def rotations_and_axes(vectors: Float64) -> tuple[Float64, Float64]:
     """(k, 3) axis-angle -> rotations (k, 3, 3) and the left Jacobians (k, 3, 3) of SO(3).
 
     With a = sin t / t, b = (1 - cos t) / t^2 and c = (1 - a) / t^2 both are sums of the identity, the cross
@@ -239,7 +239,7 @@ def _rotations_and_axes(vectors: Float64, identities: Float64) -> tuple[Float64,
     factors[:, 0, 2] = factors[:, 1, 1] = b
     factors[:, 1, 2] = (1.0 - a) / squares
     parts = np.empty((len(vectors), 3, 9))
-    parts[:, 0] = identities
+    parts[:, 0] = _FLAT_EYE
     np.matmul(vectors, _SKEW, out=parts[:, 1])
     np.multiply(vectors[:, :, None], vectors[:, None, :], out=parts[:, 2].reshape(-1, 3, 3))
     both = factors @ parts

@@ -20,6 +20,8 @@ from capture.body.views import Observation
 
 _STIFF_POINTS: Final = (2, 3, 8, 9, 13)
 """Hips, shoulders and head: what moves least against each other."""
+_STIFF_WITHIN_M: Final = 0.3
+"""Of a person's shoulders, hips and head, root mean square; more, and the points are no person's."""
 _HIPS: Final = list(HIP_POINTS)
 
 
@@ -31,7 +33,13 @@ def start_in_space(setup: Setup, observations: Sequence[Observation]) -> Start |
     if np.count_nonzero(stiff) < 3:
         return None
     motion = kabsch(setup.rest_points, points, stiff)
-    return None if motion is None else _start(setup, *motion)
+    if motion is None:
+        return None
+    rotation, shift = motion
+    away = np.square(setup.rest_points @ rotation.T + shift - points).sum(axis=1)
+    if float(stiff @ away) > _STIFF_WITHIN_M**2 * float(stiff.sum()):
+        return None
+    return _start(setup, rotation, shift)
 
 
 def start_from_landmarks(setup: Setup, observation: Observation) -> Start | None:

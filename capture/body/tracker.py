@@ -1,0 +1,274 @@
+"""One person followed through time: each sight of him, whenever it comes, is one small step.
+
+`Tracker.update` takes what one or several cameras saw at a time and gives the body then. Cameras need not
+see at the same time: each sight is taken in at its own time stamp. A person who is lost, or who does not fit
+what is seen for a while, is searched for anew, without memory. Key points that are wild for a moment hardly
+count, as the terms are robust; none at all, or half a body, and the movement goes on for a moment and then
+says so.
+
+Knows one person; who is who is decided elsewhere (`people`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from capture.body.cold import LEAST_POINTS, Fit, fit_cold, points_seen, scales_at
+from capture.body.filtering import SIGHT_VARIANCE_PX2, BodyFilter, Mobility
+from capture.body.kinematics import SHAPE_COUNT, Float64, join_parameters
+from capture.body.model import BodyModel
+from capture.body.objective import Evaluation, Objective
+from capture.body.point_terms import PointTerm, Reprojection, depth_term, landmark_term
+from capture.body.prior import PosePrior, default_prior
+from capture.body.setup import Start, setup_of
+from capture.body.solvers import damped_step
+from capture.body.views import Observation
+
+POSE_WEIGHT: Final = 4.78
+SHAPE_WEIGHT: Final = 5.0
+_LARGEST_STEP_RAD: Final = 0.6
+_LARGEST_STEP_M: Final = 0.5
+_LARGEST_SHAPE_STEP: Final = 1.0
+# What is known after a cold fit besides its points: as much as one sight tells.
+_FIRST_JOINTS: Final = 20.0
+_FIRST_SHAPE: Final = 25.0
+_FIRST_TRANSLATION: Final = 30.0
+_GATE_WIDENS_S: Final = 0.1  # after so long without a sight the next may surprise twice as much
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When a person counts as badly followed, and as lost.
+
+    misfit       squared errors in standard deviations, mean over the coordinates seen, above which a sight
+                 does not fit the body, once that has moved
+    surprise     the same before it has moved, above which a sight is not this body's and is left out
+    misfit_s     for how long sights may not fit before the person is searched for anew
+    coast_s      for how long a person nobody sees goes on
+    """
+
+    misfit: float = 10.0
+    surprise: float = 50.0
+    misfit_s: float = 0.15
+    coast_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """A person at a time, in the world of the views.
+
+    confidence     0 to 1: how many points were seen and how well the body fits them
+    misfit         of the points in the pictures, see `Patience`; NaN where nothing was seen
+    points_seen    over all views of this update
+    is_new         found without memory: the first sight, or searched for anew
+    """
+
+    time_s: float
+    pose: Float64
+    betas: Float64
+    translation: Float64
+    confidence: float
+    misfit: float
+    points_seen: int
+    is_new: bool = False
+
+    def parameters(self) -> Float64:
+        """The 85 numbers of `kinematics`."""
+        betas = np.zeros(SHAPE_COUNT)
+        betas[: len(self.betas)] = self.betas[:SHAPE_COUNT]
+        return join_parameters(self.pose, betas, self.translation)
+
+
+@dataclass(slots=True)
+class _Follow:
+    """A person who is followed."""
+
+    filter: BodyFilter
+    seen_s: float
+    confidence: float
+    misfit_since_s: float | None = None
+    searched_s: float = field(default=-np.inf)
+
+
+class Tracker:
+    """Follows one person with one body model. Not for several threads at once."""
+
+    def __init__(
+        self,
+        model: BodyModel,
+        prior: PosePrior | None = None,
+        *,
+        mobility: Mobility | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._model = model
+        self._prior = prior or default_prior()
+        self._setup = setup_of(model, self._prior)
+        self._terms = self._setup.terms(POSE_WEIGHT, SHAPE_WEIGHT)
+        self._mobility = mobility or Mobility()
+        self._patience = patience or Patience()
+        layout = self._setup.layout
+        self._most = np.full(layout.count, _LARGEST_STEP_RAD)
+        self._most[layout.shape] = _LARGEST_SHAPE_STEP
+        self._most[layout.translation] = _LARGEST_STEP_M
+        self._follow: _Follow | None = None
+
+    @property
+    def is_following(self) -> bool:
+        return self._follow is not None
+
+    def forget(self) -> None:
+        """The next update searches anew."""
+        self._follow = None
+
+    def predicted_points(self, time_s: float) -> Float64 | None:
+        """(14, 3) where this person's points should be then, in the world; None if nobody is followed."""
+        if self._follow is None:
+            return None
+        x, layout = self._follow.filter.predicted(time_s), self._setup.layout
+        posed = self._setup.points.posed(x[: layout.pose_count], x[layout.shape])
+        return posed.points + x[layout.translation]
+
+    def update(self, time_s: float, observations: Sequence[Observation]) -> Track | None:
+        """The person at `time_s`, given what was seen then (nothing: an empty sequence).
+
+        None: there is no such person, or not any more. `time_s` is any clock that goes forward; a sight that
+        comes late is taken in as if it were of the latest time.
+        """
+        if not np.isfinite(time_s):
+            raise ValueError(f"the time of an update must be finite, not {time_s}")
+        counts = [points_seen(observation) for observation in observations]
+        usable = [o for o, count in zip(observations, counts, strict=True) if count > 0]
+        seen = sum(counts)
+        follow = self._follow
+        if follow is not None and time_s - follow.seen_s > self._patience.coast_s:
+            self._follow = follow = None
+        if follow is None:
+            return self._found(time_s, usable) if seen >= LEAST_POINTS else None
+        if seen == 0:
+            return self._coasting(follow, time_s, float("nan"), 0)
+        return self._stepped(follow, time_s, usable, seen)
+
+    def _found(self, time_s: float, observations: Sequence[Observation]) -> Track | None:
+        """Without memory; nobody where even the best body does not fit."""
+        fit = fit_cold(self._model, observations, self._prior)
+        if fit is None:
+            return None
+        misfit = _misfit(fit.reprojection_cost, fit.points_seen)
+        return None if misfit > self._patience.misfit else self._begun(time_s, observations, fit, misfit)
+
+    def _begun(
+        self, time_s: float, observations: Sequence[Observation], fit: Fit, misfit: float
+    ) -> Track | None:
+        setup = self._setup
+        layout = setup.layout
+        x = np.concatenate([fit.pose[layout.pose_columns], fit.betas, fit.translation])
+        evaluation = self._objective(x, observations)[1].at(x)
+        if not np.isfinite(evaluation.cost):
+            return None
+        _, information = evaluation.data_system()
+        first = np.full(layout.count, _FIRST_JOINTS)
+        first[layout.shape] = _FIRST_SHAPE
+        first[layout.translation] = _FIRST_TRANSLATION
+        np.einsum("ii->i", information)[:] += first
+        confidence = _confidence(misfit, fit.points_seen, len(observations))
+        self._follow = _Follow(BodyFilter(layout, self._mobility, x, information, time_s), time_s, confidence)
+        return self._track(x, time_s, confidence, misfit, fit.points_seen, is_new=True)
+
+    def _coasting(self, follow: _Follow, time_s: float, misfit: float, seen: int) -> Track:
+        """The movement goes on: nothing was seen, or nothing that could be this body."""
+        alone_s = max(time_s - follow.seen_s, 0.0)
+        fading = max(0.0, 1.0 - alone_s / self._patience.coast_s)
+        if seen > 0:
+            fading *= 0.5
+        x = follow.filter.predicted(time_s)
+        return self._track(x, max(time_s, follow.seen_s), follow.confidence * fading, misfit, seen)
+
+    def _stepped(
+        self, follow: _Follow, time_s: float, observations: Sequence[Observation], seen: int
+    ) -> Track | None:
+        """One Gauss-Newton step from the prediction, held by what is known and the priors."""
+        body_filter = follow.filter
+        time_s = max(time_s, body_filter.time_s)
+        x = body_filter.predicted(time_s)
+        reprojection, objective = self._objective(x, observations)
+        evaluation = objective.at(x)
+        later_s = time_s - body_filter.time_s
+        surprise = _misfit(evaluation.point_states[0].cost, seen)
+        if not surprise < self._patience.surprise * (1.0 + later_s / _GATE_WIDENS_S):
+            again = self._doubted(follow, time_s, observations, self._patience.misfit)
+            return again or self._coasting(follow, time_s, surprise, seen)
+        known = body_filter.faded(time_s)
+        data_pull, data_stiffness = evaluation.data_system()
+        step = self._step(x, evaluation, data_pull, data_stiffness + known)
+        misfit = _misfit(reprojection.at(evaluation.points_after(step)).cost, seen)
+        body_filter.corrected(x + step, known + data_stiffness, time_s)
+        follow.seen_s = time_s
+        follow.confidence = _confidence(misfit, seen, len(observations))
+        if misfit <= self._patience.misfit:
+            follow.misfit_since_s = None
+        elif (again := self._doubted(follow, time_s, observations, 0.5 * misfit)) is not None:
+            return again
+        return self._track(body_filter.x, time_s, follow.confidence, misfit, seen)
+
+    def _step(self, x: Float64, evaluation: Evaluation, data_pull: Float64, stiffness: Float64) -> Float64:
+        pull = data_pull.copy()
+        for state in evaluation.states():
+            state.add_to(pull, stiffness)
+        return damped_step(pull, stiffness, self._most)
+
+    def _doubted(
+        self, follow: _Follow, time_s: float, observations: Sequence[Observation], most_misfit: float
+    ) -> Track | None:
+        """After sights that did not fit for a while: the body that fits this one, if there is one."""
+        if follow.misfit_since_s is None:
+            follow.misfit_since_s = time_s
+        waited_s = time_s - max(follow.misfit_since_s, follow.searched_s)
+        if waited_s < self._patience.misfit_s:
+            return None
+        follow.searched_s = time_s
+        fit = fit_cold(self._model, observations, self._prior)
+        if fit is None or (found := _misfit(fit.reprojection_cost, fit.points_seen)) > most_misfit:
+            return None
+        return self._begun(time_s, observations, fit, found)
+
+    def _objective(self, x: Float64, observations: Sequence[Observation]) -> tuple[Reprojection, Objective]:
+        setup = self._setup
+        scales = scales_at(setup, observations, Start(x[:3], x[setup.layout.translation]))
+        reprojection = Reprojection(observations, scales)
+        data: list[PointTerm] = [reprojection]
+        if (depth := depth_term(observations)) is not None:
+            data.append(depth)
+        landmarks = landmark_term(observations)
+        relative: list[PointTerm] = [] if landmarks is None else [landmarks]
+        return reprojection, Objective(setup.points, data, relative, self._terms)
+
+    def _track(
+        self, x: Float64, time_s: float, confidence: float, misfit: float, seen: int, *, is_new: bool = False
+    ) -> Track:
+        layout = self._setup.layout
+        return Track(
+            time_s,
+            self._setup.whole_pose(x),
+            x[layout.shape].copy(),
+            x[layout.translation].copy(),
+            confidence,
+            misfit,
+            seen,
+            is_new,
+        )
+
+
+def _misfit(data_cost: float, points_seen: int) -> float:
+    """Mean squared error over the coordinates seen, in units of what a good sight has."""
+    return data_cost / (2 * max(points_seen, 1) * SIGHT_VARIANCE_PX2)
+
+
+def _confidence(misfit: float, points_seen: int, views: int) -> float:
+    """1 for a whole body that fits; less by the share of its points, and by how badly they fit."""
+    share = min(points_seen / (12.0 * max(views, 1)), 1.0)
+    return share / (1.0 + misfit * misfit / 25.0)
