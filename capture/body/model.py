@@ -10,6 +10,7 @@ It knows no cameras, frames or sessions. Axes and parameter order: see `anatomy`
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,6 +56,16 @@ class BodyModel:
                 object.__setattr__(self, name, view)
         skin = Skin(self.template_vertices, self.weights, self.shape_directions, self.pose_directions)
         object.__setattr__(self, "_skin", skin)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], gender: str = "neutral") -> BodyModel:
+        """The model in a file of SMPL's (.pkl or .npz), or the one for `gender` in a folder of such files.
+
+        See `model_files.read_body_model`, also for the errors.
+        """
+        from capture.body.model_files import read_body_model  # it makes bodies of this class
+
+        return read_body_model(path, gender)
 
     def __repr__(self) -> str:
         count = len(self.template_vertices)

@@ -56,19 +56,6 @@ class Actor:
         return Moment(parameters, self.body.skin(*split_parameters(parameters)), self.body.pose(parameters))
 
 
-def vertex_normals(vertices: Float32, faces: npt.NDArray[np.int32]) -> Float32:
-    """(n, 3) unit normals, each the area-weighted mean of the triangles around the vertex."""
-    x, y, z = (vertices[:, axis][faces] for axis in range(3))
-    ax, ay, az = (c[:, 1] - c[:, 0] for c in (x, y, z))
-    bx, by, bz = (c[:, 2] - c[:, 0] for c in (x, y, z))
-    corners = faces.ravel()
-    summed = np.empty((len(vertices), 3), np.float32)
-    for axis, crossed in enumerate((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)):
-        summed[:, axis] = np.bincount(corners, weights=np.repeat(crossed, 3), minlength=len(vertices))
-    summed /= np.sqrt(np.einsum("ni,ni->n", summed, summed))[:, None] + np.float32(1e-20)
-    return summed
-
-
 def wardrobe(rest_points: Float32) -> Float32:
     """BGR albedo of points given in the rest pose: clothes stay where they are on the body."""
     x, y, z = rest_points[:, 0], rest_points[:, 1], rest_points[:, 2]

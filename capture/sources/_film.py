@@ -15,11 +15,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from capture.body.raster import Fragments
 from capture.frames import CameraInfo, Intrinsics, Matrix4, StreamInfo
 from capture.sources._actor import Actor, Moment
 from capture.sources._d435_noise import BASELINE_MM, StereoNoise
 from capture.sources._picture import ColorImager, Sight
-from capture.sources._raster import Fragments
 from capture.sources._room import as_matrix4, ring_pose
 from capture.specs import SimulatedSpec, StreamSpec
 from codec.errors import CameraNotFoundError, CameraProfileError

@@ -11,10 +11,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from capture.body.normals import vertex_normals
 from capture.body.procedural import procedural_body
+from capture.body.raster import Fragments, project, rasterise
 from capture.frames import StreamInfo
-from capture.sources._actor import Moment, vertex_normals, wardrobe
-from capture.sources._raster import Fragments, project, rasterise
+from capture.sources._actor import Moment, wardrobe
 from capture.sources._room import MAIN_LAMP, lit, view_room
 
 Float32 = npt.NDArray[np.float32]

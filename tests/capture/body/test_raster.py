@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from capture.body.raster import project, rasterise
 from capture.frames import Intrinsics
-from capture.sources._raster import project, rasterise
 
 LENS = Intrinsics(40, 30, 30.0, 30.0, 19.5, 14.5)
 # A tetrahedron whose faces are counter-clockwise from outside.

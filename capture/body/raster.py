@@ -1,4 +1,4 @@
-"""A z-buffer in NumPy: which triangle each pixel shows, and where on it.
+"""A z-buffer in NumPy: which triangle each pixel shows, and where on it; depth maps and masks of people.
 
 Made for meshes of many small triangles seen whole: triangles of like size in pixels are tested together
 against a square of pixels each, so there is no loop over triangles. Pixel centres lie at whole
@@ -7,7 +7,9 @@ coordinates, as in OpenCV. Only front faces (counter-clockwise seen from outside
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,11 @@ Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
 NEAR_PLANE_M = 0.05
+_FARTHEST_M: Final = 1e9  # the products of what lies nearer stay far below the largest float32
+MAX_PEOPLE: Final = 255
+
+# Pixels tested at once: a mesh right in front of the camera has many triangles as large as the picture.
+_PIXELS_AT_ONCE: Final = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +43,53 @@ class Fragments:
     shares: Float32
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthMap:
+    """What a depth camera would see of some people, and nothing else.
+
+    depth_m  (height, width) float32 metres along the optical axis, 0 where nobody is
+    people   (height, width) uint8: 1 for the first of them, 2 for the next, 0 where nobody is
+    """
+
+    depth_m: Float32
+    people: npt.NDArray[np.uint8]
+
+
+def render_depth(people: Sequence[Float32], faces: Int32, intrinsics: Intrinsics) -> DepthMap:
+    """Each person's vertices (V, 3) in this camera's axes, in metres, as a picture of the camera's size.
+
+    At each pixel the nearest person counts. The lens' distortion is not taken into account. Triangles with a
+    corner behind the near plane or at no finite place are left out. ValueError: more than `MAX_PEOPLE`, or
+    vertices that are not (V, 3).
+    """
+    if len(people) > MAX_PEOPLE:
+        raise ValueError(f"{len(people)} people; {MAX_PEOPLE} fit into a mask")
+    width, height = intrinsics.width, intrinsics.height
+    nearest = np.zeros(width * height, np.float32)
+    mask = np.zeros(width * height, np.uint8)
+    for number, vertices in enumerate(people, start=1):
+        points = np.asarray(vertices, np.float32)
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise ValueError(f"person {number} has vertices of shape {points.shape}; (V, 3) is expected")
+        seen = rasterise(project(points, intrinsics), faces, width, height)
+        in_front = seen.inverse_z > nearest[seen.pixel]
+        pixel = seen.pixel[in_front]
+        nearest[pixel] = seen.inverse_z[in_front]
+        mask[pixel] = number
+    depth = np.zeros_like(nearest)
+    np.divide(1.0, nearest, out=depth, where=nearest > 0)
+    return DepthMap(depth.reshape(height, width), mask.reshape(height, width))
+
+
 def project(points: Float32, intrinsics: Intrinsics) -> Float32:
-    """Camera points (n, 3) -> rows x, y in pixels and 1/z, (3, n). Behind the near plane 1/z is 0."""
+    """Camera points (n, 3) -> rows x, y in pixels and 1/z, (3, n).
+
+    Behind the near plane, and for points at no place (NaN, or beyond any room), 1/z is 0.
+    """
     projected = np.zeros((3, len(points)), np.float32)
+    somewhere = np.abs(points) < _FARTHEST_M
+    if not somewhere.all():
+        points = np.where(somewhere.all(axis=1, keepdims=True), points, np.float32(0))
     z = points[:, 2]
     np.divide(1.0, z, out=projected[2], where=z > NEAR_PLANE_M)
     projected[0] = intrinsics.fx * points[:, 0] * projected[2] + intrinsics.cx
@@ -49,7 +100,7 @@ def project(points: Float32, intrinsics: Intrinsics) -> Float32:
 def rasterise(projected: Float32, faces: Int32, width: int, height: int) -> Fragments:
     """The visible pixels of the triangles `faces` over the vertices `projected` (see `project`)."""
     x, y, inverse_z = projected[:, faces.T]  # (3 corners, triangles) each
-    # Twice the area; positive where the corners turn clockwise in the image (y down), i.e. face us.
+    # Twice the area; negative where the corners turn counter-clockwise as we see them (y down), i.e. face us.
     area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
     left = np.maximum(np.ceil(x.min(axis=0)), 0)
     top = np.maximum(np.ceil(y.min(axis=0)), 0)
@@ -59,12 +110,11 @@ def rasterise(projected: Float32, faces: Int32, width: int, height: int) -> Frag
     seen = (area < 0) & (right >= left) & (bottom >= top) & (inverse_z.min(axis=0) > 0)
     classes = np.ceil(np.log2(span, where=seen, out=np.zeros_like(span))).astype(np.int32)
     pixels, depths, triangles, shares = [], [], [], []
-    for size_class in np.unique(classes[seen]):
-        index = np.flatnonzero(seen & (classes == size_class))
+    for size_class, index in _batches(classes, seen):
         corner = x[:, index], y[:, index], area[index]
         origin = left[index], top[index]
         limit = right[index], bottom[index]
-        row, px, py, share = _covered(corner, origin, limit, 1 << int(size_class))
+        row, px, py, share = _covered(corner, origin, limit, 1 << size_class)
         pixels.append(py.astype(np.intp) * width + px.astype(np.intp))
         triangles.append(index[row])
         shares.append(share)
@@ -83,6 +133,15 @@ def rasterise(projected: Float32, faces: Int32, width: int, height: int) -> Frag
         np.concatenate(shares, axis=1).T,
         width * height,
     )
+
+
+def _batches(classes: Int32, seen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+    """Triangles of one size class each, so many that their squares of pixels fit into memory."""
+    for size_class in np.unique(classes[seen]):
+        index = np.flatnonzero(seen & (classes == size_class))
+        count = max(1, _PIXELS_AT_ONCE >> (2 * int(size_class)))
+        for first in range(0, len(index), count):
+            yield int(size_class), index[first : first + count]
 
 
 def _covered(
