@@ -43,7 +43,9 @@ class Crossing:
     seen_share: float
 
 
-def cross(motions: Sequence[Motion], body: BodyModel, *, angles_deg: Sequence[float], seconds: float) -> Crossing:
+def cross(
+    motions: Sequence[Motion], body: BodyModel, *, angles_deg: Sequence[float], seconds: float
+) -> Crossing:
     """Two motions before cameras at these angles."""
     views = cameras(angles_deg, 0.0)
     points = BodyPoints(body)

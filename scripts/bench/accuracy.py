@@ -82,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=150, help="of each clip (default: %(default)s)")
     parser.add_argument("--cold-every", type=int, default=10, metavar="FRAMES")
     parser.add_argument("--crossing-seconds", type=float, default=20.0, help="0: none (default: %(default)s)")
