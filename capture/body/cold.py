@@ -41,7 +41,7 @@ from capture.body.point_terms import (
 from capture.body.prior import PosePrior, default_prior
 from capture.body.setup import Setup, Start, setup_of
 from capture.body.solvers import Solution, dogleg, levenberg_marquardt
-from capture.body.starts import start_from_landmarks, start_in_space
+from capture.body.starts import start_from_landmarks, starts_in_space
 from capture.body.terms import Term, anchor_term
 from capture.body.views import Observation, View
 
@@ -194,16 +194,20 @@ def _planned_original(
 def _planned(
     setup: Setup, observations: Sequence[Observation], headings: int | None, person_height_px: float | None
 ) -> _Plan | None:
-    start = start_in_space(setup, observations)
-    for observation in observations if start is None else ():
+    found = starts_in_space(setup, observations)
+    for observation in observations if not found else ():
         start = start_from_landmarks(setup, observation)
         if start is not None:
+            found = [start]
             break
     free_terms: list[Term] = []
     stages: Sequence[Stage] = _STAGES_IN_SPACE
-    if start is not None:
+    if found:
+        start = found[0]
         starts = [
-            Start(turned, start.translation) for turned in headings_of(start.orientation, headings or 1)
+            Start(turned, each.translation)
+            for each in found
+            for turned in headings_of(each.orientation, headings or 1)
         ]
     else:
         first = max(observations, key=lambda o: float(o.confidences.sum()))

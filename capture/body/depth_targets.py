@@ -17,7 +17,7 @@ from capture.body.points import POINT_COUNT
 from capture.body.views import View
 
 SURFACE_OFFSETS_M: Final = np.array(
-    [0.045, 0.06, 0.10, 0.10, 0.06, 0.045, 0.03, 0.04, 0.065, 0.065, 0.04, 0.03, 0.06, 0.0]
+    [0.045, 0.06, 0.10, 0.10, 0.06, 0.045, 0.03, 0.04, 0.065, 0.065, 0.04, 0.03, 0.085, 0.045]
 )
 """How far behind the skin the points of `points.POINT_NAMES` lie, along the line of sight."""
 WINDOW_PX: Final = 7

@@ -26,6 +26,8 @@ ROBUST_PX: Final = 100.0
 """Where reprojection errors stop to count in full."""
 TARGET_PX_PER_M: Final = 200.0
 ROBUST_M: Final = 0.15
+HIDDEN_M: Final = 0.05
+"""The same for depth nearer than the point: something hides the point, perhaps the person's own arm."""
 LANDMARK_PX_PER_M: Final = 40.0
 """Landmarks of a key point detector err by some six centimetres."""
 
@@ -52,7 +54,7 @@ class PointTerm(Protocol):
         """`points` (14, 3) in the world, or relative to the hips where the term is used so."""
 
 
-def geman_mcclure(errors: Float64, sigma: float) -> tuple[Float64, Float64]:
+def geman_mcclure(errors: Float64, sigma: float | Float64) -> tuple[Float64, Float64]:
     """Residuals sigma e / sqrt(sigma^2 + e^2), and their derivatives by e."""
     squares = errors * errors
     squares += sigma * sigma
@@ -139,15 +141,18 @@ class SpaceTargets:
         weights: Float64,
         axes: Float64 | None = None,
         robust_m: float = ROBUST_M,
+        hidden_m: float | None = None,
     ) -> None:
         """`targets` (n, 14, 3) and `weights` (n, 14) in pixels per metre, of n measurements.
 
-        `axes` (n, 3, 3): rotations of the cameras, along whose axes errors are taken.
+        `axes` (n, 3, 3): rotations of the cameras, along whose axes errors are taken. `hidden_m`: where
+        errors of targets that lie before their points stop to count; by default as all others.
         """
         self._axes = np.broadcast_to(np.eye(3), (len(targets), 3, 3)) if axes is None else axes
         self._targets = targets
         self._weights = weights[:, :, None]
         self._robust_m = robust_m
+        self._hidden_m = robust_m if hidden_m is None else hidden_m
 
     def at(self, points: Float64) -> PointState:
         return _TargetState(self, points)
@@ -158,7 +163,9 @@ class _TargetState:
 
     def __init__(self, term: SpaceTargets, points: Float64) -> None:
         errors = (term._targets - points) @ term._axes.transpose(0, 2, 1)
-        residuals, slopes = geman_mcclure(errors, term._robust_m)
+        robust_m = np.full(errors.shape, term._robust_m)
+        robust_m[:, :, 2] = np.where(errors[:, :, 2] < 0, term._hidden_m, term._robust_m)
+        residuals, slopes = geman_mcclure(errors, robust_m)
         residuals *= term._weights
         slopes *= term._weights
         self._term, self._residuals, self._slopes = term, residuals, slopes
@@ -179,7 +186,7 @@ def depth_term(observations: Sequence[Observation], px_per_m: float = TARGET_PX_
     if not targets or not np.any(weights):
         return None
     axes = np.array([o.view.camera_from_world[:3, :3] for o in having])
-    return SpaceTargets(np.array(targets), px_per_m * np.array(weights), axes)
+    return SpaceTargets(np.array(targets), px_per_m * np.array(weights), axes, hidden_m=HIDDEN_M)
 
 
 def landmark_term(
