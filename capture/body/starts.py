@@ -65,7 +65,7 @@ def _standing(setup: Setup, points: Float64, weights: Float64) -> Start | None:
 
 
 def _with_side_hidden(setup: Setup, points: Float64, eye: Float64, side: int) -> Float64:
-    """The points with hip and shoulder of a side moved away from the eye to their distance from the others."""
+    """The points, hip and shoulder of a side moved away from the eye to their distance from the others."""
     moved = points.copy()
     for pair in _PAIRS:
         hidden, seen = pair[side], pair[1 - side]

@@ -29,6 +29,7 @@ Float64 = npt.NDArray[np.float64]
 _PICTURES: Final = ("color", "infrared1", "infrared2")
 _SIGHT_TURNS: Final = 3
 _TYPICAL_M: Final = 2.5
+_FARTHEST_PX: Final = 1e6
 _GUESS_FOCAL: Final = 1.0
 """Of the longer side: a webcam of unknown lens, with a view of 53 degrees."""
 
@@ -103,6 +104,8 @@ class BodyCamera:
 
     def _observation(self, person: PersonKeypoints, depth: npt.NDArray[np.generic] | None) -> Observation:
         points, confidences = to_lsp14(person.joint_set, person.points_px, person.confidences)
+        known = np.asarray((np.abs(points) < _FARTHEST_PX).all(axis=1), np.bool_)  # which NaN is not
+        points, confidences = np.where(known[:, None], points, 0.0), np.where(known, confidences, 0.0)
         straight = self._undistorted(points)
         targets = weights = None
         if depth is not None and self.depth_eye is not None:
@@ -130,7 +133,7 @@ class BodyCamera:
         # Where a line of sight meets the depth picture depends on how far it goes: a few turns settle it.
         for _ in range(_SIGHT_TURNS):
             pixels = eye.view.project(rays * distance_m[:, None])
-            seen = np.isfinite(pixels).all(axis=1)
+            seen = np.asarray(np.isfinite(pixels).all(axis=1), np.bool_)
             targets, weights = targets_from_depth(
                 depth,
                 eye.view,
@@ -143,7 +146,7 @@ class BodyCamera:
             if not found.any():
                 break
             distance_m = np.where(found, targets[:, 2], np.median(targets[found, 2]))
-        return targets * (weights > 0)[:, np.newaxis], weights
+        return np.where(weights[:, np.newaxis] > 0, targets, 0.0), weights
 
     def boxes_px(self, people_m: Sequence[Float64]) -> Float64:
         """(n, 4) left, top, right, bottom around people (points in the world), for sources that want them."""

@@ -75,7 +75,7 @@ class BodyEstimator:
         self._model = self._load_model()
         prior = self._load_prior()
         for name in self._wanted:
-            self._sources[name] = open_source(self._options["keypoints"], self._options["keypoint_options"])
+            self._sources[name] = self._open_source(cameras[name])
         self._people: People[Track] = People(
             self._model, lambda: Tracker(self._model, prior=prior), most_people=self._options["people"]
         )
@@ -99,6 +99,12 @@ class BodyEstimator:
                     f"estimator {self._name}: the {' and the '.join(lacking)} of camera {camera.name} is not"
                     " known; run `nightrig calibrate`, or give this estimator one camera"
                 )
+
+    def _open_source(self, info: CameraInfo) -> KeypointSource:
+        kind, options = self._options["keypoints"], self._options["keypoint_options"]
+        if kind == "truth":  # which reads the camera's frames, not its pictures
+            options = {**options, "camera": info, "stream": self._cameras[info.name].picture.name}
+        return open_source(kind, options)
 
     def _load_model(self) -> BodyModel:
         path = self._options["model"]

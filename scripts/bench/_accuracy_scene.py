@@ -1,8 +1,8 @@
 """What cameras see of a body that follows held-out mocap: noisy key points, landmarks, depth.
 
 Everything here is synthetic: the person is the procedural body, a detector is the truth plus noise, and it
-has the joints of the model that is fitted. 640 x 480, f = 600 px, 3 m, hip height; 3 px of white noise on each
-coordinate. Landmarks err by six centimetres, most of it the same through a clip. Depth is a D435's:
+has the joints of the model that is fitted. 640 x 480, f = 600 px, 3 m, hip height; 3 px of white noise on
+each coordinate. Landmarks err by six centimetres, most of it the same through a clip. Depth is a D435's:
 0.08 z^2 / (f 0.05 m) of noise that neighbours share, 5 % of holes, the body hiding itself.
 """
 
@@ -115,7 +115,7 @@ def noisy_depth(vertices_camera_m: Float64, rng: np.random.Generator) -> npt.NDA
 
 
 def splatted(vertices_camera_m: Float64) -> npt.NDArray[np.float32]:
-    """The nearest vertex of each pixel and its neighbours: dense enough for a body of 6890 at three metres."""
+    """The nearest vertex of each pixel and its neighbours: dense enough for a body of 6890 at 3 m."""
     width, height = SIZE_PX
     z = vertices_camera_m[:, 2]
     place = np.rint(vertices_camera_m[:, :2] / z[:, None] * FOCAL_PX + np.array(SIZE_PX) / 2).astype(int)

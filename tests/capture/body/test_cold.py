@@ -159,3 +159,35 @@ def test_bad_points_give_numbers_or_nothing(points: str, mode: Mode) -> None:
         assert fit is not None
         found = fit.parameters()
         assert joint_error_m(found, person(3, 0.3), relative=True) < 0.2
+
+
+def _hidden(seen: Observation, points: list[int], by_m: float) -> Observation:
+    """Depth that shows what is so much nearer than these points, on their lines of sight."""
+    assert seen.targets_m is not None
+    targets = seen.targets_m.copy()
+    targets[points] *= (targets[points, 2:] - by_m) / targets[points, 2:]
+    return Observation(seen.view, seen.points_px, seen.confidences, targets)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_from_the_side_the_depth_of_the_far_shoulder_is_that_of_the_near_one(side: float) -> None:
+    """Far shoulder, hip and arm: right ones or left ones, by where the person goes."""
+    errors = []
+    for k in range(8):
+        truth = person(7 * k, heading=side * np.pi / 2)
+        (seen,) = observed(truth, seen_from(1), np.random.default_rng(k), noise_px=2.0, depth_noise_m=0.015)
+        assert seen.targets_m is not None
+        right, left = [2, 6, 7, 8], [3, 11, 10, 9]
+        is_right_far = seen.targets_m[8, 2] > seen.targets_m[9, 2]
+        hidden = _hidden(seen, right if is_right_far else left, 0.3)
+        errors.append(joint_error_m(_fitted([hidden]).parameters(), truth, relative=True))
+    assert np.mean(errors) < 0.05
+
+
+def test_who_bows_is_placed_by_the_depth_of_the_trunk() -> None:
+    truth = person(0, 0.3)
+    truth[3:72] = 0.0
+    for joint in (3, 6, 9, 12):  # spine and neck
+        truth[3 * joint] = 0.6
+    (seen,) = observed(truth, seen_from(1), np.random.default_rng(0), depth_noise_m=0.01)
+    assert joint_error_m(_fitted([seen]).parameters(), truth) < 0.3

@@ -224,3 +224,19 @@ def test_nothing_measured_is_no_term() -> None:
     bare = Observation(observation.view, observation.points_px, observation.confidences)
     assert depth_term([bare]) is None
     assert landmark_term([bare]) is None
+
+
+def test_depth_before_a_point_pulls_less_than_depth_behind_it() -> None:
+    """Something may be before a joint, but nothing is seen through it."""
+    view = View.of_picture(640, 480)  # the world's axes are the camera's
+    places = np.zeros((14, 3))
+    places[:, 2] = 3.0
+    pulls = []
+    for nearer_m in (-0.3, 0.3):
+        targets = places - (0.0, 0.0, nearer_m)
+        depth = depth_term([Observation(view, np.ones((14, 2)), np.ones(14), targets)])
+        assert depth is not None
+        pull, stiffness = np.zeros((14, 3)), np.zeros((14, 3, 3))
+        depth.at(places).add_to(pull, stiffness)
+        pulls.append(np.abs(pull[:, 2]).max())
+    assert pulls[1] < 0.1 * pulls[0]

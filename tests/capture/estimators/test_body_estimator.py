@@ -1,0 +1,244 @@
+"""The body estimator on simulated cameras: with their depth, and key points that are the truth with noise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from capture.body.procedural import procedural_body
+from capture.estimators import InputKey
+from capture.estimators.body import BodyEstimator
+from capture.frames import CameraInfo, Frame
+from capture.keypoints import PersonKeypoints
+from capture.sources.simulated import Loop, render_loop
+from capture.specs import EstimatorSpec, SimulatedSpec, StreamSpec
+from codec.errors import EstimatorError, NightrigError
+
+SIZE = StreamSpec(320, 240, 15.0)
+INTERVAL_NS = 66_666_667
+NOISE = {"noise_px": 1.0, "seed": 4}
+Change = Callable[[PersonKeypoints], PersonKeypoints]
+
+
+@pytest.fixture(scope="module")
+def loops() -> dict[str, Loop]:
+    """Two cameras that see the same walk."""
+    return {
+        name: render_loop(SimulatedSpec(index, 2, depth=SIZE, color=SIZE), name=name)
+        for index, name in enumerate(("left", "right"))
+    }
+
+
+def _opened(loops: dict[str, Loop], *cameras: str, **options: object) -> BodyEstimator:
+    told = {"keypoints": "truth", "keypoint_options": NOISE, **options}
+    estimator = BodyEstimator(EstimatorSpec("body", "body", cameras, told))
+    estimator.open({name: loop.info for name, loop in loops.items()})
+    return estimator
+
+
+def _seen(loop: Loop, tick: int, *, meta: bytes | None = None) -> dict[InputKey, Frame]:
+    """What a camera gives at a tick; `meta` in place of the truth."""
+    at = tick % len(loop.color)
+    told = loop.color_meta[at] if meta is None else meta
+    name, now_ns = loop.info.name, tick * INTERVAL_NS
+    return {
+        (name, stream): Frame(stream, tick, data[at], now_ns / 1e9, "host", now_ns, told)
+        for stream, data in (("color", loop.color), ("depth", loop.depth))
+    }
+
+
+def _pose(loop: Loop, tick: int) -> npt.NDArray[np.float64]:
+    return np.array(json.loads(loop.color_meta[tick % len(loop.color)])["pose"])
+
+
+def _error_m(loop: Loop, tick: int, parameters: npt.NDArray[np.generic]) -> float:
+    body = procedural_body()
+    found, truth = body.pose(np.asarray(parameters[0], np.float64)), body.pose(_pose(loop, tick))
+    return float(np.linalg.norm(found - truth, axis=1)[:20].mean())
+
+
+def _people(results: list[Frame]) -> list[int]:
+    return json.loads(results[0].meta)["ids"] if results else []
+
+
+# ---- what comes out ----------------------------------------------------------------------------------------
+
+
+def test_each_frame_of_a_depth_camera_gives_mesh_and_parameters_near_the_truth(
+    loops: dict[str, Loop],
+) -> None:
+    estimator, loop = _opened(loops, "left"), loops["left"]
+    assert estimator.inputs() == (("left", "color"), ("left", "depth"))
+    errors = []
+    for tick in range(24):
+        results = estimator.estimate(_seen(loop, tick))
+        if tick < 3:
+            continue  # somebody is there once he was seen three times
+        mesh, parameters = results
+        assert (mesh.stream, mesh.data.shape, mesh.data.dtype) == ("mesh", (1, 6914, 3), np.float32)
+        assert (parameters.stream, parameters.data.shape) == ("parameters", (1, 85))
+        assert (mesh.number, mesh.monotonic_ns) == (tick, tick * INTERVAL_NS)
+        assert np.isfinite(mesh.data).all()
+        joints = procedural_body().pose(parameters.data[0].astype(np.float64))
+        assert np.allclose(mesh.data[0, 6890:], 1000 * joints, atol=0.5)
+        assert _people(results) == [1]
+        errors.append(_error_m(loop, tick, parameters.data))
+        told_mm = json.loads(mesh.meta)["truth_error_mm"]
+        assert 0 < told_mm < 200
+    assert np.mean(errors) < 0.08
+    assert "mm from the truth on average in" in estimator.summary()
+    estimator.close()
+    estimator.close()
+
+
+def test_two_cameras_one_at_a_time_are_better_than_one_without_depth(loops: dict[str, Loop]) -> None:
+    errors = {}
+    for cameras in (("left",), ("left", "right")):
+        estimator, some = _opened(loops, *cameras, depth=False), []
+        for tick in range(20):
+            for camera in reversed(cameras):
+                results = estimator.estimate(_seen(loops[camera], tick))
+                assert camera == "left" or results == []
+            if tick >= 3:
+                some.append(_error_m(loops["left"], tick, results[1].data))
+        errors[cameras] = np.mean(some)
+    assert errors["left", "right"] < min(0.05, errors[("left",)])
+
+
+def test_parameters_alone_where_no_meshes_are_wanted(loops: dict[str, Loop]) -> None:
+    estimator = _opened(loops, "left", meshes=False)
+    for tick in range(4):
+        results = estimator.estimate(_seen(loops["left"], tick))
+    assert [result.stream for result in results] == ["parameters"]
+
+
+# ---- when things go wrong ----------------------------------------------------------------------------------
+
+
+def test_nobody_in_view_is_no_person_and_no_error(loops: dict[str, Loop]) -> None:
+    estimator = _opened(loops, "left")
+    for tick in range(10):
+        assert estimator.estimate(_seen(loops["left"], tick, meta=b"")) == []
+    assert estimator.summary() == ""
+
+
+def test_who_leaves_the_picture_is_gone_and_found_again(loops: dict[str, Loop]) -> None:
+    estimator, loop = _opened(loops, "left"), loops["left"]
+    shown = [
+        bool(estimator.estimate(_seen(loop, tick, meta=b"" if 10 <= tick < 50 else None)))
+        for tick in range(65)
+    ]
+    assert all(shown[3:10])
+    assert not any(shown[25:50])  # a second after he was seen last he is in no result
+    assert all(shown[60:])
+
+
+class _Changed:
+    """A key point source whose people are changed on the way."""
+
+    def __init__(self, source: object, change: Change) -> None:
+        self._source, self._change, self.is_on = source, change, False
+
+    def detect(self, *args: object, **told: object) -> list[PersonKeypoints]:
+        people = self._source.detect(*args, **told)  # type: ignore[attr-defined]
+        return [self._change(person) for person in people] if self.is_on else people
+
+    def close(self) -> None:
+        self._source.close()  # type: ignore[attr-defined]
+
+
+def _nan(person: PersonKeypoints) -> PersonKeypoints:
+    return replace(person, points_px=np.full_like(person.points_px, np.nan))
+
+
+def _infinite(person: PersonKeypoints) -> PersonKeypoints:
+    return replace(person, points_px=np.full_like(person.points_px, np.inf), confidences=np.ones(14))
+
+
+def _wild(person: PersonKeypoints) -> PersonKeypoints:
+    return replace(person, points_px=np.random.default_rng(0).uniform(0, 240, person.points_px.shape))
+
+
+def _half(person: PersonKeypoints) -> PersonKeypoints:
+    seen = person.confidences.copy()
+    seen[[0, 1, 4, 5]] = 0.0
+    return replace(person, confidences=seen)
+
+
+@pytest.mark.parametrize("change", [_nan, _infinite, _wild, _half])
+def test_bad_key_points_give_numbers_or_nobody_and_are_over_within_a_second(
+    loops: dict[str, Loop], monkeypatch: pytest.MonkeyPatch, change: Change
+) -> None:
+    estimator, loop = _opened(loops, "left"), loops["left"]
+    source = _Changed(estimator._sources["left"], change)
+    monkeypatch.setitem(estimator._sources, "left", source)  # type: ignore[arg-type]
+    for tick in range(60):
+        source.is_on = 15 <= tick < 25
+        results = estimator.estimate(_seen(loop, tick))
+        for result in results:
+            assert np.isfinite(result.data).all()
+        if not 15 <= tick < 40 and tick >= 3:
+            assert len(_people(results)) == 1
+            if tick >= 40:  # a second later
+                assert _error_m(loop, tick, results[1].data) < 0.15
+
+
+@pytest.mark.parametrize("gone", ["left", "right"])
+def test_a_camera_that_goes_away_and_comes_back(loops: dict[str, Loop], gone: str) -> None:
+    """Meanwhile the other goes on alone: a side view, in which arms hide much of the body's depth."""
+    estimator = _opened(loops, "left", "right")
+    identities, alone, both = set(), [], []
+    for tick in range(60):
+        is_gone = 20 <= tick < 40
+        for camera in ("right", "left"):
+            if is_gone and camera == gone:
+                continue
+            results = estimator.estimate(_seen(loops[camera], tick))
+            if camera == "left" and tick >= 3:
+                identities.update(_people(results))
+                error_m = _error_m(loops["left"], tick, results[1].data)
+                (alone if is_gone else both).append((tick, error_m))
+    assert identities == {1}
+    assert np.mean([error for tick, error in both if tick < 20 or tick > 47]) < 0.05
+    if gone == "right":
+        assert np.mean([error for _, error in alone]) < 0.08
+
+
+def test_an_unknown_model_file_is_an_error_that_names_it(loops: dict[str, Loop], tmp_path: Path) -> None:
+    with pytest.raises(NightrigError, match=r"nowhere\.npz"):
+        _opened(loops, "left", model=str(tmp_path / "nowhere.npz"))
+    other = tmp_path / "letter.npz"
+    other.write_bytes(b"Dear all")
+    with pytest.raises(NightrigError, match=r"letter\.npz"):
+        _opened(loops, "left", model=str(other))
+    with pytest.raises(NightrigError, match=r"no_prior\.npz"):
+        _opened(loops, "left", prior=str(tmp_path / "no_prior.npz"))
+
+
+def test_what_is_missing_is_refused_by_name(loops: dict[str, Loop]) -> None:
+    with pytest.raises(EstimatorError, match="no camera middle; there are left, right"):
+        _opened(loops, "middle")
+    with pytest.raises(EstimatorError, match="looks at no camera"):
+        _opened(loops)
+    with pytest.raises(EstimatorError, match="no option modle; it has"):
+        _opened(loops, "left", modle="x")
+    with pytest.raises(EstimatorError, match="which key points"):
+        BodyEstimator(EstimatorSpec("body", "body", ("left",)))
+    with pytest.raises(EstimatorError, match="people = 0: from 1 to 16"):
+        _opened(loops, "left", people=0)
+
+
+def test_several_cameras_of_unknown_place_are_refused(loops: dict[str, Loop]) -> None:
+    lost: CameraInfo = replace(loops["right"].info, world_from_camera=None)
+    told = {"keypoints": "truth"}
+    estimator = BodyEstimator(EstimatorSpec("body", "body", ("left", "right"), told))
+    with pytest.raises(
+        EstimatorError, match="the place of camera right is not known; run `nightrig calibrate`"
+    ):
+        estimator.open({"left": loops["left"].info, "right": lost})
