@@ -182,12 +182,3 @@ def test_from_the_side_the_depth_of_the_far_shoulder_is_that_of_the_near_one(sid
         hidden = _hidden(seen, right if is_right_far else left, 0.3)
         errors.append(joint_error_m(_fitted([hidden]).parameters(), truth, relative=True))
     assert np.mean(errors) < 0.05
-
-
-def test_who_bows_is_placed_by_the_depth_of_the_trunk() -> None:
-    truth = person(0, 0.3)
-    truth[3:72] = 0.0
-    for joint in (3, 6, 9, 12):  # spine and neck
-        truth[3 * joint] = 0.6
-    (seen,) = observed(truth, seen_from(1), np.random.default_rng(0), depth_noise_m=0.01)
-    assert joint_error_m(_fitted([seen]).parameters(), truth) < 0.3

@@ -90,3 +90,14 @@ def test_nothing_in_space_is_no_start() -> None:
     (seen,) = observed(person(3, 0.5), seen_from(1), np.random.default_rng(0))
     assert starts_in_space(SETUP, [seen]) == []
     assert start_from_landmarks(SETUP, seen) is None
+
+
+def test_a_head_that_is_elsewhere_does_not_keep_the_trunk_from_its_place() -> None:
+    """The depth of something before it, or somebody who bows deeply."""
+    truth = person(3, 0.5)
+    (seen,) = observed(truth, seen_from(1), np.random.default_rng(0), depth_noise_m=0.01)
+    assert seen.targets_m is not None
+    targets = seen.targets_m.copy()
+    targets[13] *= 0.3
+    (start,) = starts_in_space(SETUP, [Observation(seen.view, seen.points_px, seen.confidences, targets)])
+    assert np.linalg.norm(start.translation - truth[-3:]) < 0.12
