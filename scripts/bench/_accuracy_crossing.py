@@ -7,6 +7,7 @@ the first camera sees it. Whoever is hidden by more than forty percent is not de
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from capture.body.assignment import assign
 from capture.body.model import BodyModel
 from capture.body.people import People
 from capture.body.points import BodyPoints
@@ -30,17 +32,20 @@ _PERIOD_S: Final = 4.0
 _APART_M: Final = 0.6
 _MOST_HIDDEN: Final = 0.4
 _CLEAR_M: Final = 0.4
+_NEAR_PX: Final = 60.0  # a body that is further from everybody is nobody's
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """`switches`: how often a person's identity became another, both persons together."""
+    """`switches`: how often a person's identity became another, both persons together. `idf1`: the share of
+    moments at which a person has the identity that is best for them (Ristani et al., 2016)."""
 
     cameras: int
     crossings: int
     switches: int
     identities: int
     seen_share: float
+    idf1: float
 
 
 def cross(
@@ -52,6 +57,7 @@ def cross(
     rng = np.random.default_rng(11)
     people: People[Track] = People(body, lambda: Tracker(body))
     owner: dict[int, int] = {}
+    together: Counter[tuple[int, int]] = Counter()  # at how many moments a person had an identity
     identities: set[int] = set()
     switches = seen = 0
     frames = round(seconds * FPS)
@@ -65,23 +71,35 @@ def cross(
             places.append(points.values(motion.pose[t], motion.betas) + root)
             roots.append(root)
         detections = {f"camera{k}": _detected(view, places, rng) for k, view in enumerate(views)}
-        for person in people.update(frame / FPS, detections):
+        found = people.update(frame / FPS, detections)
+        bodies = [points.values(each.track.pose, each.track.betas) + each.track.translation for each in found]
+        owners = _whose(bodies, places, views[0])
+        for n, person in enumerate(found):
             identities.add(person.identity)
             seen += 1
+            who = owners.get(n)
+            if who is None:
+                continue
+            together[who, person.identity] += 1
             # While both are in one place nobody can say whose a body is.
             if abs(roots[0][1] - roots[1][1]) > _CLEAR_M:
-                estimate = points.values(person.track.pose, person.track.betas) + person.track.translation
-                who = _whose(estimate, places, views[0])
                 switches += owner.get(who, person.identity) != person.identity
                 owner[who] = person.identity
     crossings = int(2 * seconds / _PERIOD_S)
-    return Crossing(len(views), crossings, switches, len(identities), seen / (2 * frames))
+    own = len(motions) * frames
+    table = np.array([[together[who, name] for name in sorted(identities)] for who in range(len(motions))])
+    right = int(sum(table[who, name] for who, name in assign(-table, 0.0))) if identities else 0
+    idf1 = 2 * right / (own + seen)
+    return Crossing(len(views), crossings, switches, len(identities), seen / own, idf1)
 
 
-def _whose(estimate_m: Float64, places: Sequence[Float64], view: View) -> int:
-    """Who lies nearest in the first camera's picture: one view tells distances poorly."""
-    away = [np.linalg.norm(view.project(estimate_m) - view.project(place), axis=1).mean() for place in places]
-    return int(np.argmin(away))
+def _whose(bodies_m: Sequence[Float64], places: Sequence[Float64], view: View) -> dict[int, int]:
+    """Which body is whose, in the first camera's picture: one view tells distances poorly."""
+    away = [
+        [np.linalg.norm(view.project(body) - view.project(place), axis=1).mean() for place in places]
+        for body in bodies_m
+    ]
+    return dict(assign(np.reshape(away, (len(bodies_m), len(places))), _NEAR_PX))
 
 
 def _back_and_forth(frame: int, length: int) -> int:
@@ -91,7 +109,8 @@ def _back_and_forth(frame: int, length: int) -> int:
 
 
 def _detected(view: View, places: Sequence[Float64], rng: np.random.Generator) -> list[Observation]:
-    found, boxes = [], []
+    found: list[Observation] = []
+    boxes: list[tuple[Float64, Float64]] = []
     for points_m in sorted(places, key=lambda points: float(view.to_camera(points)[:, 2].mean())):
         exact = view.project(points_m)
         hidden = [((exact >= box[0]) & (exact <= box[1])).all(axis=1).mean() for box in boxes]

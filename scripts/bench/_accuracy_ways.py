@@ -20,7 +20,7 @@ from scripts.bench._mesh_clips import FPS
 
 Float64 = npt.NDArray[np.float64]
 
-_SETTLING: Final = 3
+SETTLING_FRAMES: Final = 3
 """Frames at the beginning of a clip that are not counted."""
 
 
@@ -112,7 +112,7 @@ def measure_tracked(way: Way, clip: Clip, body: BodyModel, into: Figures) -> Non
     for moment, (truth, observations) in enumerate(sights(way, clip)):
         before_s = time.process_time()
         track = tracker.update(moment / FPS, observations)
-        if moment >= _SETTLING:
+        if moment >= SETTLING_FRAMES:
             into.cpu_ms.append(1e3 * (time.process_time() - before_s))
             into.asked += 1
             if track is not None:
