@@ -37,6 +37,7 @@ POINT_WEIGHTS: Final = np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1.0])
 """Hips of today's detectors are near the joints."""
 HIP_POINTS: Final = (2, 3)
 
+_TYPICAL: Final = 0.75
 _NEAREST_M: Final = 0.05  # closer to a camera, or behind it, nothing is projected
 
 
@@ -91,6 +92,21 @@ class Reprojection:
 
     def at(self, points: Float64) -> PointState:
         return _ReprojectionState(self, points)
+
+    def typical_cost(self, points: Float64) -> float:
+        """What one coordinate costs at ROBUST_PX, without a quarter of each view's points: the worst.
+
+        A few key points that lie anywhere say nothing against a body; a camera of which most do, does.
+        """
+        state = _ReprojectionState(self, points)
+        if not np.isfinite(state.cost):
+            return np.inf
+        is_seen = self._weights[:, :, 0] > 0
+        residuals = geman_mcclure(state.errors, ROBUST_PX)[0] * self._weights
+        costs = np.sort(np.where(is_seen, np.square(residuals).sum(axis=2), np.inf), axis=0)
+        kept = np.ceil(_TYPICAL * is_seen.sum(axis=0))
+        is_kept = np.arange(len(costs))[:, None] < kept
+        return float(costs[is_kept].sum() / max(2.0 * kept.sum(), 1.0))
 
     def errors_px(self, points: Float64) -> Float64:
         """(V, 14) distances in scaled pixels, whatever the confidence."""

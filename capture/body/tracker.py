@@ -22,7 +22,7 @@ from capture.body.filtering import SIGHT_VARIANCE_PX2, BodyFilter, Mobility
 from capture.body.kinematics import SHAPE_COUNT, Float64, join_parameters
 from capture.body.model import BodyModel
 from capture.body.objective import Evaluation, Objective
-from capture.body.point_terms import PointTerm, Reprojection, depth_term, landmark_term
+from capture.body.point_terms import ROBUST_PX, PointTerm, Reprojection, depth_term, landmark_term
 from capture.body.prior import PosePrior, default_prior
 from capture.body.setup import Start, setup_of
 from capture.body.solvers import damped_step
@@ -30,6 +30,8 @@ from capture.body.views import Observation
 
 POSE_WEIGHT: Final = 4.78
 SHAPE_WEIGHT: Final = 5.0
+_ROBUST_PX: Final = 50.0
+"""Half of SMPLify's: a body that is followed is near its key points, and what is far from it is wild."""
 _LARGEST_STEP_RAD: Final = 0.6
 _LARGEST_STEP_M: Final = 0.5
 _LARGEST_SHAPE_STEP: Final = 1.0
@@ -44,7 +46,7 @@ _GATE_WIDENS_S: Final = 0.1  # after so long without a sight the next may surpri
 class Patience:
     """When a person counts as badly followed, and as lost.
 
-    misfit       squared errors in standard deviations, mean over the coordinates seen, above which a sight
+    misfit       squared errors in standard deviations, mean over most coordinates seen, above which a sight
                  does not fit the body, once that has moved
     surprise     the same before it has moved, above which a sight is not this body's and is left out
     misfit_s     for how long sights may not fit before the person is searched for anew
@@ -158,15 +160,24 @@ class Tracker:
         fit = fit_cold(self._model, observations, self._prior)
         if fit is None:
             return None
-        misfit = _misfit(fit.reprojection_cost, fit.points_seen)
+        misfit = self._misfit_of(fit, observations)
         return None if misfit > self._patience.misfit else self._begun(time_s, observations, fit, misfit)
+
+    def _misfit_of(self, fit: Fit, observations: Sequence[Observation]) -> float:
+        reprojection, _ = self._objective(self._unknowns(fit), observations)
+        points = self._setup.points.values(fit.pose, fit.betas) + fit.translation
+        return _misfit(reprojection, points)
+
+    def _unknowns(self, fit: Fit) -> Float64:
+        columns = self._setup.layout.pose_columns
+        return np.concatenate([fit.pose[columns], fit.betas, fit.translation])
 
     def _begun(
         self, time_s: float, observations: Sequence[Observation], fit: Fit, misfit: float
     ) -> Track | None:
         setup = self._setup
         layout = setup.layout
-        x = np.concatenate([fit.pose[layout.pose_columns], fit.betas, fit.translation])
+        x = self._unknowns(fit)
         evaluation = self._objective(x, observations)[1].at(x)
         if not np.isfinite(evaluation.cost):
             return None
@@ -195,17 +206,18 @@ class Tracker:
         body_filter = follow.filter
         time_s = max(time_s, body_filter.time_s)
         x = body_filter.predicted(time_s)
-        reprojection, objective = self._objective(x, observations)
+        robust_px = _ROBUST_PX if follow.misfit_since_s is None else ROBUST_PX
+        reprojection, objective = self._objective(x, observations, robust_px)
         evaluation = objective.at(x)
         later_s = time_s - body_filter.time_s
-        surprise = _misfit(evaluation.point_states[0].cost, seen)
+        surprise = _misfit(reprojection, evaluation.points)
         if not surprise < self._patience.surprise * (1.0 + later_s / _GATE_WIDENS_S):
             again = self._doubted(follow, time_s, observations, self._patience.misfit)
             return again or self._coasting(follow, time_s, surprise, seen)
         known = body_filter.faded(time_s)
         data_pull, data_stiffness = evaluation.data_system()
         step = self._step(x, evaluation, data_pull, data_stiffness + known)
-        misfit = _misfit(reprojection.at(evaluation.points_after(step)).cost, seen)
+        misfit = _misfit(reprojection, evaluation.points_after(step))
         body_filter.corrected(x + step, known + data_stiffness, time_s)
         follow.seen_s = time_s
         follow.confidence = _confidence(misfit, seen, len(observations))
@@ -232,14 +244,16 @@ class Tracker:
             return None
         follow.searched_s = time_s
         fit = fit_cold(self._model, observations, self._prior)
-        if fit is None or (found := _misfit(fit.reprojection_cost, fit.points_seen)) > most_misfit:
+        if fit is None or (found := self._misfit_of(fit, observations)) > most_misfit:
             return None
         return self._begun(time_s, observations, fit, found)
 
-    def _objective(self, x: Float64, observations: Sequence[Observation]) -> tuple[Reprojection, Objective]:
+    def _objective(
+        self, x: Float64, observations: Sequence[Observation], robust_px: float = ROBUST_PX
+    ) -> tuple[Reprojection, Objective]:
         setup = self._setup
         scales = scales_at(setup, observations, Start(x[:3], x[setup.layout.translation]))
-        reprojection = Reprojection(observations, scales)
+        reprojection = Reprojection(observations, scales, robust_px=robust_px)
         data: list[PointTerm] = [reprojection]
         if (depth := depth_term(observations)) is not None:
             data.append(depth)
@@ -263,9 +277,9 @@ class Tracker:
         )
 
 
-def _misfit(data_cost: float, points_seen: int) -> float:
-    """Mean squared error over the coordinates seen, in units of what a good sight has."""
-    return data_cost / (2 * max(points_seen, 1) * SIGHT_VARIANCE_PX2)
+def _misfit(reprojection: Reprojection, points: Float64) -> float:
+    """Mean squared error over most of the coordinates seen, in units of what a good sight has."""
+    return reprojection.typical_cost(points) / SIGHT_VARIANCE_PX2
 
 
 def _confidence(misfit: float, points_seen: int, views: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -266,3 +267,21 @@ def test_a_wrong_calibration_is_not_believed() -> None:
         wrong = Observation(seen_from(4)[3], seen[1].points_px, seen[1].confidences)
         found.append(tracker.update(frame / FPS, [seen[0], wrong]))
     assert all(track is None or track.confidence < 0.5 for track in found)
+
+
+@pytest.mark.parametrize(("views", "most_m"), [(2, 0.06), (4, 0.04)])
+def test_who_has_one_wild_key_point_in_ten_stays_followed(views: int, most_m: float) -> None:
+    tracker, rng = _tracker(), np.random.default_rng(5)
+    errors = []
+    for frame in range(60):
+        seen = []
+        for one in observed(_truth(frame), seen_from(views), rng, noise_px=3.0):
+            is_wild = rng.random((14, 1)) < 0.1
+            seen.append(
+                replace(one, points_px=np.where(is_wild, rng.uniform(0, 480, (14, 2)), one.points_px))
+            )
+        track = tracker.update(frame / 30, seen)
+        assert track is not None
+        assert frame == 0 or not track.is_new
+        errors.append(joint_error_m(track.parameters(), _truth(frame), relative=True))
+    assert np.mean(errors[10:]) < most_m
