@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from scripts.bench._accuracy_crossing import Crossing
-from scripts.bench._accuracy_trouble import Trouble
+from scripts.bench._accuracy_trouble import LEAST_FRAMES, Trouble
 from scripts.bench._accuracy_ways import Figures
 from scripts.bench._report import markdown, number
 from scripts.bench._verdicts import VERDICT_HEADS, Limits, Verdict, judged
@@ -43,16 +43,12 @@ def judge(
         limits = Limits(must, aim, "mm")
         verdicts.append(judged(f"{way}: root-relative", figure, limits, note=note if own else "left out"))
     slowest = [max(each.recovery_s) for each in troubles if each.recovery_s]
-    if slowest:
-        worst = max(slowest)
-        verdicts.append(
-            judged(
-                "as good again after trouble, slowest",
-                worst if math.isfinite(worst) else None,
-                Limits(RECOVERY_S, None, "s"),
-                note="" if math.isfinite(worst) else "not within the clip",
-            )
-        )
+    worst = max(slowest, default=None)
+    is_over = worst is not None and math.isfinite(worst)
+    note = "" if is_over else "left out" if worst is None else "not within the clip"
+    limits = Limits(RECOVERY_S, None, "s")
+    what = "as good again after trouble, slowest"
+    verdicts.append(judged(what, worst if is_over else None, limits, note=note))
     for crossing in crossings:
         what = f"identity switches, {_cameras(crossing)}"
         verdicts.append(judged(what, float(crossing.switches), Limits(0.0, None, "")))
@@ -72,6 +68,7 @@ def as_text(
         markdown(_error_rows(figures)),
     ]
     if troubles:
+        parts.append(f"Trouble, in clips of {LEAST_FRAMES} frames or more; errors are root-relative.")
         parts.append(markdown(_trouble_rows(troubles)))
     if crossings:
         parts.append(markdown(_crossing_rows(crossings)))

@@ -88,6 +88,8 @@ TROUBLES: Final[dict[str, Change]] = {
 def disturb(way: Way, clips: Sequence[Clip], body: BodyModel) -> list[Trouble]:
     """One way in all kinds of trouble. Clips that are too short for it are left out."""
     long = [clip for clip in clips if len(clip.truths) >= LEAST_FRAMES]
+    if not long:
+        return []
     calm = [list(_followed(way, clip, body, {})) for clip in long]
     out = [
         _measured(way, f"{100 * WILD_SHARE:.0f} % wild key points", scattered(WILD_SHARE), long, calm, body)
