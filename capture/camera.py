@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from capture import ring as ring_kinds
-from capture.backoff import CAMERA_HELD_S, HELD_S, Backoff
+from capture.backoff import CAMERA_HELD_S, HELD_S, Backoff, Lookout
 from capture.counters import CounterPage
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.ledger import RING_FULL, StreamLedger
@@ -150,9 +150,10 @@ class _Camera:
     def _open(self) -> None:
         """Raises _WornOutError where a new process may have more luck."""
         self._began_ns = 0
-        look = Backoff(_FIRST_RETRY_S / 2, min(_LOOK_AGAIN_S, self._job.camera.restart_max_s))
+        lookout = Lookout(_FIRST_RETRY_S / 2, min(_LOOK_AGAIN_S, self._job.camera.restart_max_s))
         failed = 0
         while True:
+            began_s = time.monotonic()
             self._counters["state"] = OPENING
             self._beat()
             self._obey()
@@ -170,7 +171,7 @@ class _Camera:
                 self._counters.add("failures")
                 self._away(str(error))
                 if isinstance(error, CameraNotFoundError):
-                    failed, delay_s = 0, look.after(0.0)
+                    failed, delay_s = 0, lookout.after(time.monotonic() - began_s)
                 else:
                     failed, delay_s = failed + 1, self._backoff.after(0.0)
                 self._pause(delay_s)

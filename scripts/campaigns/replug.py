@@ -6,8 +6,8 @@ One recording after the other, each with seven cameras:
 - cam1 to cam3 are test cameras that are unplugged, hang in open, read and close, fall silent, or repeat one
   frame for ever;
 - rs0 and rs1 are virtual D435s that the real librealsense opens by serial from a bus they are pulled out of;
-- web is a camera on the network (MJPEG over HTTP, opened by the real cv2.VideoCapture) that is cut off or
-  falls silent: it stands in for a V4L2 camera, which needs a device node.
+- web is a camera on the network (MJPEG over HTTP, opened by the real cv2.VideoCapture) that is cut off, falls
+  silent, or is gone from the network: it stands in for a V4L2 camera, which needs a device node.
 
 Back means that frames are handed on again in the camera's own account. Time counts from the moment it is
 plugged in again, from the beginning of the hang, or from the last frame before the silence. Between two
@@ -55,8 +55,9 @@ _KINDS = {
     "cam3": _TEST[1:] + _TEST[:1],
     "rs0": ("unplug", "hang_read", "unplug", "silent"),
     "rs1": ("unplug", "hang_open", "unplug", "hang_close"),
-    "web": ("unplug", "silent"),
+    "web": ("unplug", "silent", "vanish"),
 }
+_AWAY = {"unplug": "absent", "vanish": "vanished"}
 _REALSENSE = """source = "simulated"
 through_realsense = true
 depth = { width = 160, height = 120, fps = 30 }"""
@@ -94,11 +95,11 @@ class Victim:
 
     def try_one(self, kind: str, rng: random.Random) -> float:
         """Do that to it; seconds until frames of a later epoch flowed."""
-        if kind == "unplug":
-            self.set("absent", 1)
+        if kind in _AWAY:
+            self.set(_AWAY[kind], 1)
             time.sleep(rng.uniform(0.3, 8.0))
             epoch, _ = self.last_sent()
-            self.set("absent", 0)
+            self.set(_AWAY[kind], 0)
             return self._until_back(epoch, time.monotonic_ns())
         if kind in ("silent", "stale"):
             self.set(kind, 2)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
 from scripts.campaigns import replug
 from scripts.campaigns._campaign import HELD
+from scripts.campaigns._mjpeg import MjpegCamera
 
 pytest.importorskip("pyrealsense2")
 
@@ -23,6 +27,17 @@ def test_cameras_come_back_and_every_frame_is_accounted_for(
     result = json.loads(lines[1])["result"]
     assert len(result["back_s"]) == 6
     assert result["sent"] >= result["written"] > 100
+
+
+def test_a_vanished_camera_answers_nobody_and_then_serves_again() -> None:
+    with MjpegCamera() as web:
+        place = urlsplit(web.url).netloc.split(":")
+        web.vanished = True
+        with pytest.raises(TimeoutError):
+            socket.create_connection((place[0], int(place[1])), 0.3)
+        web.vanished = False
+        with urlopen(web.url, timeout=20.0) as stream:
+            assert b"image/jpeg" in stream.read(200)
 
 
 def test_a_camera_that_stays_away_breaks_the_promise() -> None:
