@@ -6,6 +6,7 @@ One recording after the other, each with seven cameras:
 - cam1 to cam3 are test cameras that are unplugged, hang in open, read and close, fall silent, or repeat one
   frame for ever;
 - rs0 and rs1 are virtual D435s that the real librealsense opens by serial from a bus they are pulled out of;
+  they hang as well, also in the reset that a camera gets which cannot be opened;
 - web is a camera on the network (MJPEG over HTTP, opened by the real cv2.VideoCapture) that is cut off, falls
   silent, or is gone from the network: it stands in for a V4L2 camera, which needs a device node.
 
@@ -45,6 +46,7 @@ from scripts.campaigns._session import RigPlan, TriedRecording
 _LIMIT_S = 5.0
 _GIVE_UP_S = 90.0
 _SILENCE_KNOWN_S = 0.5
+_UNPLUGGED_S = 1.5  # long enough to be noticed
 _GROWTH_PERCENT = 2.0
 _SAMPLES, _SAMPLE_S = 10, 0.5
 _LEAST_FOR_GROWTH = 24
@@ -53,7 +55,7 @@ _KINDS = {
     "cam1": _TEST,
     "cam2": _TEST[3:] + _TEST[:3],
     "cam3": _TEST[1:] + _TEST[:1],
-    "rs0": ("unplug", "hang_read", "unplug", "silent"),
+    "rs0": ("unplug", "hang_read", "hang_reset", "silent"),
     "rs1": ("unplug", "hang_open", "unplug", "hang_close"),
     "web": ("unplug", "silent", "vanish"),
 }
@@ -111,9 +113,15 @@ class Victim:
         self.set(kind, 1)
         if kind != "hang_read":
             self.set("absent", 1)  # something must make it be closed and opened
+        if kind == "hang_reset":
+            self.set("stuck", 1)
+            time.sleep(_UNPLUGGED_S)
+            self.set("absent", 0)
         self._wait_for_the_hang(kind)
         epoch, since_ns = self.last_sent()[0], time.monotonic_ns()
         self.set("absent", 0)
+        if kind == "hang_reset":
+            self.set("stuck", 0)
         self.set(kind, 0)  # it hangs for good; the next process finds a sound camera
         return self._until_back(epoch, since_ns)
 
