@@ -35,6 +35,12 @@ def nothing(job: Any, link: Link) -> None:
     """End at once."""
 
 
+def say_done(job: Any, link: Link) -> int:
+    """End at once, with the word that all is done."""
+    link.event("done")
+    return 0
+
+
 def fail_as_planned(job: Any, link: Link) -> int:
     raise DiskFullError("there is no room left on /night")
 
