@@ -22,7 +22,7 @@ from typing import Any
 from capture import ring as kinds
 from capture.counters import CounterPage
 from capture.encoding import StreamFormat, encode, stream_format
-from capture.inheritance import StreamOnDisk, left_on_disk
+from capture.inheritance import GapName, StreamOnDisk, gap_name, left_on_disk
 from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED, Gap
 from capture.people import MeshSeries
 from capture.ring import FrameRing, RingFrame
@@ -115,6 +115,7 @@ class Lane:
     _epoch: int = -1
     _jobs: deque[_Job] = field(default_factory=deque)
     _on_disk: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _gaps_on_disk: set[GapName] = field(default_factory=set)
     _began_ns: int = 0
     _reopened: bool = False
     _meshes_before_ns: int = 0  # what a mesh file of an earlier writer process got
@@ -131,13 +132,14 @@ class Lane:
         left = left_on_disk(segments)
         self._learn_formats(camera)
         self._learn_streams(camera, left.epoch, left.since_ns)
-        self._began_ns, self._reopened = left.since_ns, left.epoch > left.first_epoch
+        self._began_ns, self._reopened = left.since_ns, left.is_cut or left.epoch > left.first_epoch
+        self._gaps_on_disk = left.gaps
         self._make_files(camera).describe_as(camera, left.epoch)
         for index, stream in self._streams.items():
             self._inherit(index, stream, left.streams.get(index, StreamOnDisk()), left.first_epoch)
-        self._settle_meshes()
+        self._settle_meshes(left.meshes_deleted)
 
-    def _settle_meshes(self) -> None:
+    def _settle_meshes(self, deleted: int) -> None:
         """Meshes reach the disk once a second: what the last writer process had in hand went with it.
 
         Told first and counted then, since this process may be killed in between as well.
@@ -149,7 +151,7 @@ class Lane:
         told, counted = self._streams[index].told[KILLED], self.counters[f"killed{self.index}"]
         self._count_killed(index, max(0, told - counted))
         on_disk, newest_ns = self._meshes.on_disk()
-        lost = self.counters[f"written{self.index}.{index}"] - on_disk
+        lost = self.counters[f"written{self.index}.{index}"] - on_disk - deleted
         if lost > 0:
             since_ns = newest_ns or self._streams[index].last_ns
             gap = Gap(KILLED, None, None, lost, since_ns, max(since_ns, self._meshes_before_ns))
@@ -164,7 +166,7 @@ class Lane:
     def _inherit(self, index: int, stream: _Stream, had: StreamOnDisk, first_epoch: int) -> None:
         stream.told = had.told
         stream.last_ns = max(stream.last_ns, had.last_ns)
-        last_epoch = had.last_epoch if had.frames else first_epoch
+        last_epoch = had.last_epoch if had.last_epoch >= 0 else first_epoch
         away = self.settings.live and last_epoch < self._epoch
         stream.first_of_epoch = away and self._epoch not in had.outages
         dropped = sum(had.told[reason] for reason in (DISK_FULL, ENCODE_FAILED, KILLED, STOPPED))
@@ -212,6 +214,10 @@ class Lane:
             return frame.monotonic_ns <= self._meshes_before_ns
         return last is not None and (frame.epoch, frame.number) <= last
 
+    def _gap_is_on_disk(self, stream: int, epoch: int, gap: dict[str, Any]) -> bool:
+        """Told, and counted with all that is on disk, by a writer process that died before its release."""
+        return bool(self._gaps_on_disk) and gap_name(stream, epoch, gap) in self._gaps_on_disk
+
     # ---- pool to file ----
 
     def append_ready(self) -> None:
@@ -225,6 +231,7 @@ class Lane:
             self._finish(job)
             self._jobs.popleft()
             self.ring.release(job.frame)
+            self._gaps_on_disk.clear()  # one entry at most is both on disk and in the ring, the first
 
     def _is_mesh(self, frame: RingFrame) -> bool:
         stream = self._streams.get(frame.stream)
@@ -282,7 +289,8 @@ class Lane:
     def _pass_on(self, frame: RingFrame) -> None:
         """A gap that the camera process found."""
         gap = _json(frame)
-        self._write_gap(frame.stream, frame.epoch, gap)
+        if not self._gap_is_on_disk(frame.stream, frame.epoch, gap):
+            self._write_gap(frame.stream, frame.epoch, gap)
         if frame.stream in self._streams:  # what it covers is not part of an outage that follows it
             stream = self._streams[frame.stream]
             stream.last_ns = max(stream.last_ns, gap["end_ns"])
@@ -331,6 +339,8 @@ class Lane:
     def _refuse(self, frame: RingFrame, why: str) -> None:
         at_ns = frame.monotonic_ns
         gap = Gap(ENCODE_FAILED, frame.number, frame.number, 1, at_ns, at_ns)
+        if self._gap_is_on_disk(frame.stream, frame.epoch, gap.as_dict()):
+            return
         self._write_gap(frame.stream, frame.epoch, gap.as_dict())
         self.counters.add(f"dropped{self.index}.{frame.stream}")
         self._refused_total += 1
