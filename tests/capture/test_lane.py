@@ -18,7 +18,8 @@ from capture import ring as kinds
 from capture.counters import CounterPage
 from capture.deletion import OldestFirst
 from capture.frames import CameraInfo, StreamInfo
-from capture.lane import CameraCounts, Lane, LaneSettings
+from capture.lane import Lane, LaneSettings
+from capture.lane_account import CameraCounts
 from capture.ledger import LOST_AT_CAMERA, RING_FULL, Gap
 from capture.people import MeshSeries
 from capture.ring import FrameRing
@@ -261,11 +262,11 @@ def test_what_a_killed_camera_process_took_with_it_is_settled_at_the_end(bench: 
     bench.gap(Gap(LOST_AT_CAMERA, 2, 3, 2, bench.ns(0.1), bench.ns(0.4)))
     bench.drain()
     counts = {0: CameraCounts(captured=6, refused=4, lost=5)}
-    bench.lane.settle(counts, bench.ns(1.0))
+    bench.lane.account.settle(counts, bench.ns(1.0))
     told = [("camera", 2, 3, 2), ("ring-full", None, None, 4), ("camera", None, None, 3)]
     assert bench.gaps() == [*told, ("stopped", None, None, 1)]
     assert bench.count("dropped") == 1
-    bench.lane.settle(counts, bench.ns(1.0))
+    bench.lane.account.settle(counts, bench.ns(1.0))
     assert len(bench.gaps()) == 4  # it is settled once
 
 
@@ -314,7 +315,7 @@ def test_writer_after_a_killed_one_knows_what_was_in_segments_that_were_deleted(
     (deletion,) = OldestFirst(tmp_path).delete(1)
     assert deletion.fields["path"] == "cam/000.nrig"
     bench.new_writer()
-    bench.lane.settle({0: CameraCounts(captured=14, refused=10, lost=0)}, bench.ns(1.0))
+    bench.lane.account.settle({0: CameraCounts(captured=14, refused=10, lost=0)}, bench.ns(1.0))
     assert bench.count("written") == 3
     assert bench.gaps() == [("stopped", None, None, 1)]  # nothing of what the first segment had told
     with RecordFile(max(bench.folder.glob("*.nrig"))) as file:
@@ -352,7 +353,7 @@ def test_what_one_of_several_processes_of_a_camera_took_with_it_may_be_as_old_as
     bench.drain()
     if writers == 2:
         bench.new_writer()
-    bench.lane.settle({0: CameraCounts(captured=3, refused=0, lost=0)}, bench.ns(1.0))
+    bench.lane.account.settle({0: CameraCounts(captured=3, refused=0, lost=0)}, bench.ns(1.0))
     with RecordFile(max(bench.folder.glob("*.nrig"))) as file:
         gaps = [gap for _, _, gap in file.gaps() if gap["reason"] == "stopped"]
     assert [gap["count"] for gap in gaps] == [1]
