@@ -48,6 +48,7 @@ _GIVE_UP_S = 90.0
 _SILENCE_KNOWN_S = 0.5
 _UNPLUGGED_S = 1.5  # long enough to be noticed
 _GROWTH_PERCENT = 2.0
+_BURST_S = 0.5
 _SAMPLES, _SAMPLE_S = 10, 0.5
 _LEAST_FOR_GROWTH = 24
 _TEST = ("unplug", "hang_open", "hang_read", "hang_close", "silent", "stale")
@@ -183,7 +184,12 @@ def attempt(case: str, folder: Path, *, cycles: int, hold_s: float, seed: int) -
         plan = RigPlan(cameras=4, width=160, height=120, more=more)
         with TriedRecording(plan, folder / "logs", folder / "root") as recording:
             recording.wait_until_started()
-            time.sleep(1.0 + hold_s)
+            time.sleep(1.0)
+            # Once in so many minutes frames wait for a moment, and all threads of the writer take part: what
+            # they need for that, they have from now on.
+            with recording.stopped_writer():
+                time.sleep(_BURST_S)
+            time.sleep(hold_s)
             victims = [
                 Victim(name, folder / "logs", web if name == "web" else None, kinds)
                 for name, kinds in _KINDS.items()
