@@ -32,6 +32,10 @@ class Backoff:
         self._failures = min(self._failures + 1, _MAX_DOUBLINGS)
         return delay_s
 
+    def forget(self) -> None:
+        """Something has been done about it: begin anew."""
+        self._failures = 0
+
 
 @dataclass(slots=True)
 class Lookout:

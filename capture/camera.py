@@ -2,8 +2,8 @@
 
 Owns the device. Hands every frame to the ring at once (capture.outlet, which keeps account of those that do
 not get there), and reopens a camera that is lost or silent (capture.silence) with a back-off that never gives
-up. Told to stop by "stop" on its control pipe or by that pipe's end; if it dies or hangs, the supervisor
-starts another one on the same ring, and what was pushed is still there.
+up; "again" on its control pipe ends a pause of that. Told to stop by "stop" or by the end of that pipe; if it
+dies or hangs, the supervisor starts another one on the same ring, and what was pushed is still there.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class _Camera:
         self._backoff = Backoff(_FIRST_RETRY_S, job.camera.restart_max_s, CAMERA_HELD_S)
         self._spoken = ""
         self._began_ns = 0
+        self._again = False  # told not to wait any longer before the next attempt
 
     def run(self) -> int:
         try:
@@ -245,6 +246,8 @@ class _Camera:
                 raise StoppedError
             if command == "go":
                 self._going = True
+            if command == "again":
+                self._again = True
 
     def _beat(self) -> None:
         self._counters["heartbeat_ns"] = time.monotonic_ns()
@@ -252,6 +255,9 @@ class _Camera:
     def _pause(self, seconds: float) -> None:
         """Wait, but not for the supervisor."""
         deadline_s = time.monotonic() + seconds
-        while time.monotonic() < deadline_s:
+        while time.monotonic() < deadline_s and not self._again:
             self._turn()
             select.select([self._link.control_fd], [], [], min(_READ_TIMEOUT_S, seconds))
+        if self._again:
+            self._again = False
+            self._backoff.forget()

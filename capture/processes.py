@@ -235,6 +235,7 @@ class CameraProcess:
             self.journal.event("recover-command-ended", camera=name, trouble=ended)
             if ended:
                 self.journal.problem(f"camera {name}: recover_command: {ended}", serious=False)
+            self._try_again()
         failures = self.counters["failures"]
         if self.started and not self.finished and self._recover.is_due(failures):
             self.journal.event("recover-command", camera=name, failures=failures)
@@ -242,6 +243,13 @@ class CameraProcess:
             facts = {"NIGHTRIG_CAMERA": name, "NIGHTRIG_SERIAL": serial, "NIGHTRIG_FAILURES": str(failures)}
             if trouble := self._recover.start(facts):
                 self.journal.problem(f"camera {name}: recover_command: {trouble}", serious=False)
+
+    def _try_again(self) -> None:
+        """Something was done about it: whatever pause it was to make, it is to be back soon."""
+        self._restart_at_s = 0.0
+        self._backoff.forget()
+        if self.child is not None:
+            self.child.send("again")
 
     def release(self) -> None:
         """Give back what outlives its processes."""

@@ -16,6 +16,8 @@ def test_what_has_held_begins_anew() -> None:
     backoff = Backoff(1.0, 60.0)
     assert [backoff.after(0.0), backoff.after(HELD_S - 1), backoff.after(HELD_S)] == [1, 2, 0]
     assert backoff.after(0.0) == 1
+    backoff.forget()
+    assert backoff.after(0.0) == 1
 
 
 def test_looks_for_what_is_not_there_begin_two_seconds_apart_for_ever_and_however_long_they_take() -> None:
