@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -138,6 +139,17 @@ class TriedRecording:
             if parent == self.process.pid and len(words) > 3:
                 found[words[3]] = int(path.parent.name)
         return found
+
+    @contextlib.contextmanager
+    def stopped_writer(self) -> Iterator[None]:
+        """The writer of now stands still; one that the supervisor has replaced meanwhile is left alone."""
+        pid = self.children()["writer"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def kill_group(self) -> None:
         """SIGKILL to every process of the recording."""

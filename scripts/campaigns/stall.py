@@ -22,8 +22,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -88,18 +86,6 @@ class Trial:
 
 
 @contextlib.contextmanager
-def stopped_writer(recording: TriedRecording) -> Iterator[None]:
-    """The writer of now stands still; one that the supervisor has replaced meanwhile is left alone."""
-    pid = recording.children()["writer"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-
-
-@contextlib.contextmanager
 def slow_disk(disk: SlowDisk) -> Iterator[None]:
     """As slow as an old memory card."""
     disk.limit(_DISK_BYTES_PER_S)
@@ -122,7 +108,7 @@ def attempt(case: str, folder: Path, *, plan: RigPlan, peace_s: float) -> Result
         watch = RecordingWatch(recording)
         trial = Trial(recording, watch, float(seconds), peace_s)
         if kind == "writer":
-            trial.run(lambda: stopped_writer(recording))
+            trial.run(recording.stopped_writer)
         elif disk:
             trial.run(lambda: slow_disk(disk))
         elif kind == "pi":

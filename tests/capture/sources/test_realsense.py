@@ -501,6 +501,29 @@ def test_mute_camera_that_cannot_be_reset_is_survived(
     source.open()
 
 
+@pytest.mark.parametrize("sound_sensors", [0, 1])
+def test_camera_that_does_not_open_is_reset_when_it_is_closed_and_not_before(
+    bus: VirtualBus, camera: VirtualD435, monkeypatch: pytest.MonkeyPatch, sound_sensors: int
+) -> None:
+    resets: list[Any] = []
+    start, left = realsense.start_into_queue, iter(range(sound_sensors))
+
+    def start_or_not(*arguments: Any) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("frozen")
+        start(*arguments)
+
+    monkeypatch.setattr(realsense, "_reset", resets.append)
+    monkeypatch.setattr(realsense, "start_into_queue", start_or_not)
+    source = source_of(bus, camera.serial)
+    with pytest.raises(CameraError, match="frozen; it is told to reset itself"):
+        source.open()
+    assert resets == []  # a reset may hang, and an opening is given time
+    source.close()
+    source.close()
+    assert len(resets) == 1
+
+
 # ---- options ----
 
 
