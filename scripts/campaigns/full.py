@@ -67,7 +67,7 @@ _RECORDINGS = (
 )  # fmt: skip
 _DISKS = (
     "stop tmpfs 0", "stop ext4 0", "stop ext4 4", "delete-oldest tmpfs 8", "delete-oldest ext4 8",
-    "amplification 640x480", "amplification 320x240",
+    "amplification 640x480", "amplification 320x240", "amplification 160x120",
 )  # fmt: skip
 
 
