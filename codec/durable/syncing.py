@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,7 +26,7 @@ _AT_ONCE = 16
 class SyncThread:
     """Calls sync() on a changing set of files.
 
-    `on_error` is told of each failure once, on one thread; the file is then poisoned and left alone.
+    `on_error` is told once of each file that failed, which is then poisoned and left alone.
     """
 
     def __init__(
@@ -35,7 +36,8 @@ class SyncThread:
         *,
         unsynced_limit_bytes: int = UNSYNCED_LIMIT_BYTES,
     ) -> None:
-        self.on_error = on_error
+        self._on_error = on_error
+        self._told: weakref.WeakSet[AppendFile] = weakref.WeakSet()
         self._interval_s, self._limit_bytes = interval_s, unsynced_limit_bytes
         self._files: set[AppendFile] = set()
         self._lock = threading.Lock()
@@ -55,6 +57,15 @@ class SyncThread:
         file.tell_when_unsynced(self._limit_bytes, None)
         with self._lock:
             self._files.discard(file)
+
+    def tell(self, file: AppendFile, error: StorageError) -> None:
+        """Tell of a failure, unless that was done. Any thread may: whoever syncs a file for the last time may
+        wait for a sync of ours that fails, and then both know of it."""
+        with self._lock:
+            if file in self._told:
+                return
+            self._told.add(file)
+        self._on_error(file, error)
 
     def _run(self) -> None:
         due_s = time.monotonic() + self._interval_s
@@ -77,7 +88,7 @@ class SyncThread:
                 ]
                 for file, error in zip(files, waiting.map(_sync, files), strict=True):
                     if error is not None:
-                        self.on_error(file, error)
+                        self.tell(file, error)
 
     def _current(self) -> tuple[AppendFile, ...]:
         with self._lock:
