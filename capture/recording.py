@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture import session
+from capture._recorded_clock import WallClock
 from capture._recorded_info import is_folder_name
 from capture._recorded_series import RecordedGap, SeriesStreams
 from capture._segment_survey import OpenFiles, Part, SegmentSurvey, survey
@@ -235,8 +236,7 @@ class Recording:
             self._files.close()
             raise
         self.gaps = sorted((g for s in self.streams.values() for g in s.gaps), key=lambda gap: gap.start_ns)
-        self._clocks = sorted({clock for segment in self.segments for clock in segment.clocks})
-        self._clocks = self._clocks or _session_clock(self.info)
+        self._clock = WallClock(self.segments, self._files, _session_clock(self.info))
 
     def _open_series(self, series: session.Series, *, alone: bool) -> None:
         surveys = [s for s in (self._survey(path, alone=alone) for path in series.segments) if s is not None]
@@ -304,13 +304,8 @@ class Recording:
         return sum(session.file_size(path) for path in self.mesh_paths)
 
     def wall_ns(self, monotonic_ns: int) -> int | None:
-        """UTC, in nanoseconds since 1970, by the nearest clock record; None without any."""
-        if not self._clocks:
-            return None
-        at = bisect_right(self._clocks, (monotonic_ns, 0))
-        near = self._clocks[max(0, at - 1) : at + 1]
-        monotonic, wall = min(near, key=lambda clock: abs(clock[0] - monotonic_ns))
-        return wall + monotonic_ns - monotonic
+        """UTC, in nanoseconds since 1970, by the clock records around that moment; None without any."""
+        return self._clock.wall_ns(monotonic_ns)
 
     def utc(self, monotonic_ns: int) -> str | None:
         """ISO 8601 with milliseconds; None where the recording has no clock record."""

@@ -137,7 +137,7 @@ class CameraFiles:
         self._sync.remove(writer.file)
         self._sealing.append(writer)
         # A poisoned one as well: closing waits for a sync under way.
-        self._sealer.submit(_seal, writer, self._counters(), self._sync.on_error)
+        self._sealer.submit(_seal, writer, self._counters(), self._sync.tell)
 
     @property
     def unsynced_bytes(self) -> int:
@@ -187,7 +187,7 @@ def _camera(streams: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
     return {**streams[0].get("camera", {}), "streams": described}
 
 
-def _seal(writer: RecordWriter, counters: dict[str, Any], on_error: SyncError) -> None:
+def _seal(writer: RecordWriter, counters: dict[str, Any], tell: SyncError) -> None:
     """Without its index (where the disk is full) the file is scanned, every record in it is whole; but that
     its end may not be on the disk must be told, once."""
     file = writer.file
@@ -200,4 +200,4 @@ def _seal(writer: RecordWriter, counters: dict[str, Any], on_error: SyncError) -
         writer.seal()
     except StorageError as error:
         if file.poisoned:
-            on_error(file, error)
+            tell(file, error)

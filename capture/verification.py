@@ -29,6 +29,7 @@ from capture.recording import RecordedGap, Recording, begins_with_record, whole_
 from codec.errors import FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader
 from codec.records import numbers
+from codec.records.account import DELETED
 
 CLEAN, EMPTY, LOSS, UNACCOUNTED, DAMAGE = "clean", "empty", "loss", "unaccounted", "damage"
 
@@ -66,7 +67,8 @@ class Report:
             return UNACCOUNTED
         if self.is_session and not (self.frames or self.meshes or self.meshes_lost or self.deleted):
             return EMPTY
-        return LOSS if self.gaps or self.meshes_lost else CLEAN
+        lost = [gap for gap in self.gaps if gap.reason != DELETED]
+        return LOSS if lost or self.meshes_lost else CLEAN
 
 
 def total_bytes(path: Path) -> int:
@@ -114,6 +116,7 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
                 meshes_closed=all(mesh.closed for mesh in beside),
                 deleted=gone,
                 to_the_end=bool(files) and files[-1].path == series.segments[-1],
+                alone=alone,
             )
             findings = ledger.compare()
             report.problems += findings.problems

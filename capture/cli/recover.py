@@ -21,6 +21,7 @@ Never touches the recording. The copy holds every whole record whose checksum is
 for what is missing: `nightrig verify` on it finds no damage, only the ledger. Of a session, session.json,
 events.jsonl and mesh files are copied too; other files in the folder stay where they are. The copy of a
 single file is DIR/000.nrig, whatever the file is called; that of a mesh file keeps its name.
+What was deleted to make room (record.when_full) is told and is no loss.
 exit codes: 0 nothing that was on the disk was lost; 3 recovered with loss, and what; 1 failed; 2 usage."""
 
 
@@ -62,6 +63,8 @@ def _verdict(report: RecoveryReport) -> str:
         return "recovered WITH LOSS (see above)"
     if report.meshes_killed:
         return "nothing on the disk was lost; what a killed writer of meshes had in hand was (see above)"
+    if report.deleted:
+        return "nothing was lost but what was deleted on purpose (see above)"
     return "nothing was lost"
 
 

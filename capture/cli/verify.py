@@ -36,7 +36,7 @@ _WORDS = {
     DAMAGE: "DAMAGED: see above; `nightrig recover` makes a clean copy of what is whole",
 }
 _KILLED = "CLEAN: everything in it is {right}, up to the moment it was killed"
-_DELETED = "CLEAN: everything in it is {right}; what was deleted to make room stands in the notes above"
+_DELETED = "CLEAN: everything in it is {right}; what was deleted to make room stands above"
 _KILLED_MESHES = "CLEAN: every mesh in it reads, but its writer was killed: what came last may be missing"
 _ALONE = "CLEAN: everything in it is {right}; whether whole cameras are missing nothing says"
 _HEADER = ("stream", "reason", "when", "numbers", "count", "lasting")
@@ -129,7 +129,7 @@ def _verdict(report: Report) -> str:
         return _KILLED_MESHES
     if report.verdict == CLEAN and not report.cameras_known:
         return _ALONE
-    if report.verdict == CLEAN and report.deleted:
+    if report.verdict == CLEAN and (report.deleted or report.gaps):
         return _DELETED
     if report.verdict == CLEAN and not report.ended:
         return _KILLED

@@ -66,12 +66,12 @@ class RecordWriter:
         self._frames = 0
         if is_copy:
             return
-        now_ns = time.monotonic_ns()
+        now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
         first = {
             "format": FORMAT_NAME,
             "version": FORMAT_VERSION,
             "boot_id": boot_id(),
-            "wall_ns": time.time_ns(),
+            "wall_ns": wall_ns,
         }
         try:
             self.append(pack_json(FILE, {**first, **(info or {})}, monotonic_ns=now_ns))
@@ -125,8 +125,12 @@ class RecordWriter:
 
     def clock(self, counters: dict[str, Any]) -> None:
         """Tie CLOCK_MONOTONIC to the wall clock and write down the counters so far."""
-        value = {"wall_ns": time.time_ns(), "boot_id": boot_id(), "counters": counters}
-        self.append(pack_json(CLOCK, value, monotonic_ns=time.monotonic_ns()))
+        wall_ns, monotonic_ns = (
+            time.time_ns(),
+            time.monotonic_ns(),
+        )  # one right after the other: they are a pair
+        value = {"wall_ns": wall_ns, "boot_id": boot_id(), "counters": counters}
+        self.append(pack_json(CLOCK, value, monotonic_ns=monotonic_ns))
 
     def seal(self, *, recompressed_to: int | None = None) -> None:
         """Write index and end record, sync and close. The file then opens without a scan.

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from capture import config
+from capture._rig_cameras import SOURCES
 from capture.config import SHIPPED, LoadedRig, Rig, find_rig, load_rig
 from capture.specs import (
     CameraSpec,
@@ -384,7 +385,7 @@ _VALUES = st.recursive(
 _CAMERAS = st.fixed_dictionaries(
     {
         "name": st.sampled_from(["front", "side"]) | _SCALARS,
-        "source": st.sampled_from([*config._SOURCES]) | _VALUES,
+        "source": st.sampled_from([*SOURCES]) | _VALUES,
     },
     optional={
         "depth": _VALUES,

@@ -245,6 +245,56 @@ def test_clock_that_was_set_in_between_is_followed_from_segment_to_segment(maker
         assert recording.wall_ns(later_ns + 5) == WALL_NS + 3 * hour_ns + 5
 
 
+def _segment_with_clocks(path: Path, pairs: list[tuple[int, int]]) -> None:
+    """A segment with these pairs, in seconds since the session began."""
+    writer = RecordWriter(path)
+    for since_s, shown_s in pairs:
+        wall_ns = WALL_NS + round(shown_s * 1e9)
+        writer.append(pack_json(CLOCK, {"wall_ns": wall_ns}, monotonic_ns=START_NS + round(since_s * 1e9)))
+    writer.append(_frame_record(b"", codec=0))
+    writer.seal()
+
+
+def test_clock_that_drifts_is_followed_from_pair_to_pair_within_a_segment(maker: SessionMaker) -> None:
+    """The clock is 1000 ppm slow for 300 s, then is brought back by 1000 ppm: at both ends of the segment it
+    is right, in the middle it is 0.3 s late."""
+    folder = maker.camera("front", frames=2)
+    pairs = [(float(t), t - 0.001 * (t if t <= 300 else 600 - t)) for t in range(0, 601, 10)]
+    _segment_with_clocks(folder / "001.nrig", pairs)
+    _segment_with_clocks(folder / "002.nrig", [(t + 610.0, t + 610.0) for t in range(0, 601, 10)])
+    with Recording(maker.folder) as recording:
+
+        def late_s(since_s: float) -> float:
+            wall_ns = recording.wall_ns(START_NS + round(since_s * 1e9))
+            assert wall_ns is not None
+            return since_s - (wall_ns - WALL_NS) / 1e9
+
+        for _ in range(2):  # from one segment to another, and back
+            assert late_s(0) == pytest.approx(0, abs=1e-6)
+            assert late_s(155) == pytest.approx(0.155, abs=1e-6)  # half-way between two pairs
+            assert late_s(300) == pytest.approx(0.3, abs=1e-6)
+            assert late_s(447.5) == pytest.approx(0.1525, abs=1e-6)
+            assert late_s(605) == pytest.approx(0, abs=1e-6)
+            assert late_s(900) == pytest.approx(0, abs=1e-6)
+            assert late_s(1300) == pytest.approx(0, abs=1e-6)  # after the last pair
+        times = [recording.wall_ns(START_NS + t * 100_000_000) or 0 for t in range(13_000)]
+        assert times == sorted(times)
+        assert recording.utc(START_NS + 300 * 10**9) == "2025-01-01T22:04:59.700Z"
+
+
+def test_clock_that_is_set_within_a_segment_steps_between_two_pairs_and_nowhere_else(
+    maker: SessionMaker,
+) -> None:
+    folder = maker.camera("front", frames=2)
+    set_to_s = 50 * 365 * 86_400.0
+    pairs = [(float(t), t + (set_to_s if t >= 30 else 0.0)) for t in range(0, 61, 10)]
+    _segment_with_clocks(folder / "001.nrig", pairs)
+    with Recording(maker.folder) as recording:
+        for since_s in (0, 7, 24, 26, 33, 60):
+            shown_s = since_s + (set_to_s if since_s > 25 else 0)
+            assert recording.wall_ns(START_NS + since_s * 10**9) == WALL_NS + round(shown_s * 1e9)
+
+
 def test_camera_folder_and_single_file_open_like_a_session(maker: SessionMaker) -> None:
     folder = maker.camera("front", frames=6, per_segment=3)
     with Recording(folder) as recording:
