@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from capture.given_files import SETTINGS_BYTES_MAX, exists
 from capture.session import RESERVED_NAMES, is_name
 from capture.specs import (
     CameraSpec,
@@ -165,7 +166,7 @@ class PlaybackCamera(_Camera):
     path: str
     pace: Literal["realtime", "fast"] = "realtime"
     loop: bool = False
-    fps: Annotated[float, Field(gt=0, le=1000)] = 30.0
+    fps: Annotated[float, Field(ge=0.001, le=1000)] = 30.0
     depth_scale_m: Annotated[float, Field(gt=0)] = 0.001
 
     def spec(self) -> CameraSpec:
@@ -316,7 +317,11 @@ def load_rig(config: str) -> LoadedRig:
     """Read a rig by path or by the name of a shipped one. Raises ConfigError."""
     path = find_rig(config)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark in front
+        with path.open("rb") as file:
+            content = file.read(SETTINGS_BYTES_MAX + 1)
+        if len(content) > SETTINGS_BYTES_MAX:
+            raise ConfigError(f"{path} is larger than {SETTINGS_BYTES_MAX >> 20} MB: it is no rig file")
+        data = tomllib.loads(content.decode("utf-8-sig"))  # some editors put a mark in front
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -336,16 +341,8 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
             tables.append((options, "calibration"))
     for table, key in tables:
         value = table.get(key)
-        if isinstance(value, str) and value and _exists(folder / value):
+        if isinstance(value, str) and value and exists(folder / value):
             table[key] = str(folder / value)
-
-
-def _exists(path: Path) -> bool:
-    """False, too, for what cannot even be a path (an address may be longer than any file name)."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _tables(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -356,7 +353,7 @@ def _tables(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
 def find_rig(config: str) -> Path:
     """The file a CONFIG argument means."""
     path = Path(config)
-    if _exists(path) and not path.is_dir():
+    if exists(path) and not path.is_dir():
         return path
     shipped = {p.stem: p for folder in SHIPPED for p in sorted(folder.glob("*.toml"))}
     if config in shipped:

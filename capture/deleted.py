@@ -10,8 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from capture import session
+from capture.given_files import read_small
 from codec.records import numbers
 
+_EVENTS_BYTES_MAX = 256 << 20
 DELETED = "deleted"
 """The kind of its events."""
 
@@ -54,7 +56,9 @@ def deleted_segments(path: Path) -> list[DeletedSegment]:
         return []
     events = folder / session.EVENTS_FILE
     try:
-        lines = events.read_bytes().splitlines() if events.is_file() else []  # a pipe would keep us waiting
+        lines = (
+            read_small(events, _EVENTS_BYTES_MAX).splitlines() if events.is_file() else []
+        )  # a pipe would keep us waiting
     except OSError:
         return []
     found: dict[PurePosixPath, DeletedSegment] = {}

@@ -34,6 +34,7 @@ from capture._recorded_series import RecordedGap, SeriesStreams
 from capture._segment_survey import OpenFiles, Part, SegmentSurvey, survey
 from capture.decoding import Array, decode
 from capture.frames import CameraInfo, StreamInfo
+from capture.given_files import read_small
 from codec.errors import CodecError, DamagedError, FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader
 from codec.records import Record
@@ -45,6 +46,7 @@ ESTIMATOR = "estimator"
 """The back end of a "camera" whose frames an estimator made."""
 
 _EPOCH = datetime(1970, 1, 1)
+_MOST_NS = (1 << 63) - 1  # a file holds no later time
 _MESH_REPEATS = 4096  # a writer that took over repeats no more than lay in its ring
 
 
@@ -185,7 +187,7 @@ class RecordedStream:
             return -1
         part = self._parts[at]
         own = self._files.file(part.path).entries[self._files.positions(part)]["monotonic_ns"]
-        before = int(np.searchsorted(own, np.int64(monotonic_ns), side="right"))
+        before = int(np.searchsorted(own, np.int64(min(monotonic_ns, _MOST_NS)), side="right"))
         return self._ends[at] - part.count + before - 1
 
     def time_ns(self, index: int) -> int:
@@ -383,7 +385,7 @@ def session_trouble(folder: Path) -> str:
     try:
         if not (path.is_file() or path.is_dir()):  # a pipe, say, would keep us waiting
             return "it is not a file"
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_small(path))
     except OSError as error:
         return f"it is unreadable: {error.strerror}"
     except (ValueError, RecursionError):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capture.given_files import read_small
 from codec import durable
 from codec.errors import ConfigError, FormatError, NotOurFileError, StorageError
 from codec.records.reader import RecordFile
@@ -204,7 +205,7 @@ def load_session(folder: Path) -> dict[str, Any]:
     """session.json, or {} where there is none or it is broken: the record files say all that is needed."""
     try:
         path = folder / SESSION_FILE
-        value = json.loads(path.read_text()) if path.is_file() else {}  # a pipe would keep us waiting
+        value = json.loads(read_small(path)) if path.is_file() else {}  # a pipe would keep us waiting
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

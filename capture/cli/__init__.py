@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 usage (a wrong argument or rig file), 3 done wit
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -74,8 +75,15 @@ def _version() -> str:
         return "(not installed)"
 
 
+def _print_any_name() -> None:
+    """Names on the disk are bytes: one that is no text, or not in this encoding, is told with escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; what goes wrong is one line on stderr."""
+    _print_any_name()
     argv = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in argv if not word.startswith("-")), None)
     try:
