@@ -304,7 +304,9 @@ def _copy_session_files(path: Path, out: Path, report: RecoveryReport) -> None:
                 f"{path / session.SESSION_FILE} is left out, {session_trouble(path)}; the rest tells as much"
             )
     events = path / session.EVENTS_FILE
-    if events.is_file():
+    if session.file_size(events) > session.EVENTS_BYTES_MAX:
+        report.notes.append(f"{events} is left out: it is larger than a session's events can be")
+    elif events.is_file():
         lines = b"".join(_blocks(events)).splitlines(keepends=True)
         whole = [line for line in lines if _is_json(line)]
         durable.write_atomically(out / session.EVENTS_FILE, b"".join(whole))
