@@ -23,7 +23,8 @@ from capture._new_folder import make_new_folder
 from capture._segment_survey import numbered_name
 from capture._verify_ledger import COUNTED_REASONS
 from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
-from capture.recording import ESTIMATOR, begins_with_record, session_trouble, whole_number
+from capture.mesh_frames import whole_number
+from capture.recording import ESTIMATOR, begins_with_record, session_trouble
 from codec import durable
 from codec.durable import AppendFile
 from codec.errors import CodecError, FormatError, NotOurFileError, StorageError
