@@ -49,7 +49,7 @@ from scripts.campaigns._hostile_values import odd_jpeg, odd_text
 
 _READS_MAX = 50
 _READ_S = 0.02
-_RECORDED_SHARE = 0.25
+_RECORDED_SHARE = 0.1
 """Of the recordings of librealsense that hang: each takes a minute."""
 _POSE_NUMBERS = 85
 _EYES = ("left", "right")

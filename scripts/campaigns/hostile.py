@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     campaign.parser.add_argument("--inputs", type=int, default=100_000)
     campaign.parser.add_argument("--batch", type=int, default=500, help="inputs of one worker process")
     campaign.parser.add_argument(
-        "--command-line-every", type=int, default=125, help="of so many inputs one goes through it as well"
+        "--command-line-every", type=int, default=200, help="of so many inputs one goes through it as well"
     )
     campaign.parser.add_argument("--only", type=int, help="repeat this input, with its traceback")
     args = campaign.parse(arguments)
