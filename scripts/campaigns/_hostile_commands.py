@@ -25,6 +25,8 @@ CODES = (0, 1, 2, 3)
 def command_for(hostile: Hostile, out: Path, chance: random.Random) -> list[str]:
     """One verb with that input."""
     path = str(hostile.path)
+    if hostile.kind != RIG and chance.random() < 0.1:
+        path += chance.choice(("x" * 5000, "\n\udcff\x1b", "/" * 9 + "x"))
     if hostile.kind == RIG:
         # One that is right would record.
         return ["record", path, "--root", str(out), "--duration", "0.001", "--no-preview"]
