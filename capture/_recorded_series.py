@@ -17,6 +17,7 @@ from capture._segment_survey import Key, OpenFiles, Part, SegmentSurvey, assumed
 from capture.frames import CameraInfo, StreamInfo
 from capture.wire import stream_info_from_dict
 from codec.errors import DamagedError
+from codec.one_line import one_line
 from codec.records.numbers import gap_count, gap_range
 
 
@@ -127,7 +128,7 @@ def _gap(stream: str, epoch: int, gap: dict[str, Any]) -> RecordedGap:
     return RecordedGap(
         stream=stream,
         epoch=epoch,
-        reason=str(gap.get("reason")),
+        reason=one_line(str(gap.get("reason"))),
         first=covered[0] if covered else None,
         last=covered[1] if covered else None,
         count=gap_count(gap),

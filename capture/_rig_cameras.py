@@ -144,7 +144,7 @@ class PlaybackCamera(_Camera):
     path: str
     pace: Literal["realtime", "fast"] = "realtime"
     loop: bool = False
-    fps: Annotated[float, Field(gt=0, le=1000)] = 30.0
+    fps: Annotated[float, Field(ge=0.001, le=1000)] = 30.0
     depth_scale_m: Annotated[float, Field(gt=0)] = 0.001
 
     def spec(self) -> CameraSpec:

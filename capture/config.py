@@ -25,6 +25,7 @@ from capture._rig_cameras import (
     Stream,
 )
 from capture._rig_faults import explain
+from capture.given_files import SETTINGS_BYTES_MAX, exists
 from codec.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -67,7 +68,11 @@ def load_rig(config: str) -> LoadedRig:
     """Read a rig by path or by the name of a shipped one. Raises ConfigError."""
     path = find_rig(config)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark in front
+        with path.open("rb") as file:
+            content = file.read(SETTINGS_BYTES_MAX + 1)
+        if len(content) > SETTINGS_BYTES_MAX:
+            raise ConfigError(f"{path} is larger than {SETTINGS_BYTES_MAX >> 20} MB: it is no rig file")
+        data = tomllib.loads(content.decode("utf-8-sig"))  # some editors put a mark in front
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -87,16 +92,8 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
             tables.append((options, "calibration"))
     for table, key in tables:
         value = table.get(key)
-        if isinstance(value, str) and value and _exists(folder / value):
+        if isinstance(value, str) and value and exists(folder / value):
             table[key] = str(folder / value)
-
-
-def _exists(path: Path) -> bool:
-    """False, too, for what cannot even be a path (an address may be longer than any file name)."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _tables(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -107,7 +104,7 @@ def _tables(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
 def find_rig(config: str) -> Path:
     """The file a CONFIG argument means."""
     path = Path(config)
-    if _exists(path) and not path.is_dir():
+    if exists(path) and not path.is_dir():
         return path
     shipped = {p.stem: p for folder in SHIPPED for p in sorted(folder.glob("*.toml"))}
     if config in shipped:

@@ -23,7 +23,7 @@ from capture import session
 from capture._recorded_clock import between
 from capture._segment_survey import survey
 from capture.deleted import DELETED
-from capture.recording import whole_number
+from capture.mesh_frames import whole_number
 from codec import durable
 from codec.errors import DiskFullError, FileBusyError, FormatError, NightrigError, StorageError
 from codec.mesh import MeshReader

@@ -26,7 +26,8 @@ from capture._segment_survey import numbered_name
 from capture._verify_ledger import COUNTED_REASONS
 from capture.deleted import DeletedSegment, deleted_segments, deletion_notes, of_series
 from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
-from capture.recording import ESTIMATOR, begins_with_record, session_trouble, whole_number
+from capture.mesh_frames import whole_number
+from capture.recording import ESTIMATOR, begins_with_record, session_trouble
 from codec import durable
 from codec.durable import AppendFile
 from codec.errors import CodecError, FormatError, NotOurFileError, StorageError
@@ -372,7 +373,9 @@ def _copy_session_files(path: Path, out: Path, report: RecoveryReport) -> None:
                 f"{path / session.SESSION_FILE} is left out, {session_trouble(path)}; the rest tells as much"
             )
     events = path / session.EVENTS_FILE
-    if events.is_file():
+    if session.file_size(events) > session.EVENTS_BYTES_MAX:
+        report.notes.append(f"{events} is left out: it is larger than a session's events can be")
+    elif events.is_file():
         lines = b"".join(_blocks(events)).splitlines(keepends=True)
         whole = [line for line in lines if _is_json(line)]
         durable.write_atomically(out / session.EVENTS_FILE, b"".join(whole))

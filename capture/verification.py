@@ -25,7 +25,8 @@ from capture._segment_survey import numbered_name
 from capture._verify_file import BadStretch, FileCheck, check_file
 from capture._verify_ledger import SeriesLedger, StreamCount
 from capture.deleted import DeletedSegment, deleted_segments, deletion_notes, of_series
-from capture.recording import RecordedGap, Recording, begins_with_record, whole_number
+from capture.mesh_frames import whole_number
+from capture.recording import RecordedGap, Recording, begins_with_record
 from codec.errors import FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader
 from codec.records import numbers

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from capture.cli._progress import Progress, size
-from capture.cli._tables import plural
+from capture.cli._tables import as_text, plural
 from capture.recovery import RecoveryReport, recover
 from capture.verification import total_bytes
 
@@ -55,7 +55,7 @@ def _text(report: RecoveryReport) -> str:
         lines.append(f"missing    {missing} that nothing accounted for, now written down in {gaps}")
     verdict = _verdict(report)
     lines.append(f"{verdict}: {report.path}")
-    return "\n".join(lines)
+    return as_text(lines)
 
 
 def _verdict(report: RecoveryReport) -> str:

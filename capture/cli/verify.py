@@ -11,7 +11,7 @@ from capture.cli._codecs import Lossy, bound_words, lossy_streams
 from capture.cli._ctrl_c import CtrlC
 from capture.cli._kernels import warn_of_verifying
 from capture.cli._progress import Progress, clock, size
-from capture.cli._tables import plural, table
+from capture.cli._tables import as_text, plural, table
 from capture.deleted import deleted_facts
 from capture.recording import RecordedGap, Recording
 from capture.session import is_mesh_path
@@ -102,7 +102,7 @@ def _facts(report: Report, recording: Recording, code: int) -> dict[str, Any]:
 def _text(report: Report, recording: Recording) -> str:
     lines = []
     if report.gaps:
-        lines += [table(_HEADER, [_row(gap, recording) for gap in report.gaps], left=4), ""]
+        lines += [*table(_HEADER, [_row(gap, recording) for gap in report.gaps], left=4), ""]
     for damage in report.damage:
         # Of a mesh file `what` says where; the stretch is all of it.
         where = "" if is_mesh_path(damage.path) else f" at byte {damage.offset}, {damage.length} bytes"
@@ -121,7 +121,7 @@ def _text(report: Report, recording: Recording) -> str:
     losses = lossy_streams(recording.streams.values())
     lines += [lossy.line() for lossy in losses]
     lines.append(_verdict(report).format(right=_how_right(losses)))
-    return "\n".join(lines)
+    return as_text(lines)
 
 
 def _verdict(report: Report) -> str:

@@ -24,6 +24,7 @@ from capture.specs import EstimatorSpec
 from codec.errors import EstimatorError
 
 _MM_PER_M: Final = 1000.0
+_LARGEST: Final = 1e6  # radians, or metres
 _PREFERRED_STREAMS: Final = ("depth", "color")
 
 
@@ -102,12 +103,12 @@ class TruthEstimator:
             if pose is None:
                 return None
             parameters = np.array(pose, dtype=np.float64)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise EstimatorError(
                 f"estimator {self._name}: the meta of {frame.stream} frame {frame.number} of camera"
                 f" {self._cameras[0]} cannot be read: {error}"
             ) from error
-        if parameters.shape != (PARAMETER_COUNT,) or not np.isfinite(parameters).all():
+        if parameters.shape != (PARAMETER_COUNT,) or not (np.abs(parameters) <= _LARGEST).all():  # nor NaN
             raise EstimatorError(
                 f"estimator {self._name}: the pose of {frame.stream} frame {frame.number} of camera"
                 f" {self._cameras[0]} is not {PARAMETER_COUNT} numbers"

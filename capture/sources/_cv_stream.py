@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.frames import CameraInfo, Frame, StreamInfo
+from capture.picture_headers import jpeg_size
 from capture.sources._cv_address import Address
-from capture.sources._cv_jpeg import decodes, jpeg_size, trim_jpeg
+from capture.sources._cv_jpeg import decodes, trim_jpeg
 from capture.sources._cv_knock import knock
 from capture.sources._cv_quiet import cv2
 from capture.specs import OpenCVSpec

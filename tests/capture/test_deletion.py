@@ -12,6 +12,7 @@ import pytest
 
 from capture import session as files
 from capture.cli import main
+from capture.deleted import deleted_segments
 from capture.deletion import Deletion, OldestFirst, anything_to_delete
 from capture.recording import Recording
 from capture.verification import verify
@@ -240,3 +241,33 @@ def test_there_is_something_to_delete_where_an_older_session_has_segments(tmp_pa
     first = older(tmp_path)
     assert anything_to_delete(tmp_path)
     assert files.list_segments(first / "front")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"path": path} for path in ("mesh.nrig", "/etc/passwd.nrig", "../000.nrig", "front/" + "x" * 5000)),
+        *({"bytes": value} for value in (10**400, "many", True, 1e308)),
+        *({"streams": streams} for streams in ({"0": []}, {"x": {}}, {"0": {"name": "d", "frames": 1}})),
+        {"streams": {"0": {"name": "depth", "frames": 4, "gaps": {"camera": "two"}}}},
+    ],
+)
+def test_a_line_that_no_recorder_writes_tells_of_no_deletion(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = older(tmp_path)
+    event = {"event": "deleted", "path": "front/009.nrig", "bytes": 9000, "wall_ns": 6, "frames": 4}
+    with (folder / files.EVENTS_FILE).open("a") as events:
+        events.write(
+            json.dumps(event) + "\n" + json.dumps({**event, "path": "front/008.nrig", **changes}) + "\n"
+        )
+    (gone,) = deleted_segments(folder)
+    assert str(gone.path) == "front/009.nrig"
+    assert main(["info", str(folder)]) == 0
+
+
+def test_events_that_claim_terabytes_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = older(tmp_path)
+    with (folder / files.EVENTS_FILE).open("a") as events:
+        events.truncate(1 << 40)
+    assert deleted_segments(folder) == []
+    main(["recover", str(folder), "--out", str(tmp_path / "copy")])
+    assert "larger than a session's events can be" in capsys.readouterr().out

@@ -413,3 +413,41 @@ def test_a_pipe_among_the_files_keeps_nobody_waiting(maker: SessionMaker, tmp_pa
     os.mkfifo(path)
     for words in (["info"], ["verify"], ["recover", "--out", str(tmp_path / "out")]):
         assert main([words[0], str(maker.folder), *words[1:]]) in (0, 1, 3)
+
+
+def test_words_out_of_a_file_stay_on_their_line(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=4)
+    path = maker.folder / "front" / "000.nrig"
+    writer = RecordWriter(maker.folder / "front" / "001.nrig", info={"camera": "front", "segment": 1})
+    with RecordFile(path) as file:
+        writer.stream(0, file.streams()[0], epoch=1)
+    gap = {"first": 90, "last": 91, "count": 2, "start_ns": 5, "end_ns": 6}
+    writer.gap(0, {**gap, "reason": "two\nlines \ud800 \x1b[2J"}, epoch=1)
+    writer.seal()
+    for verb in ("info", "verify"):
+        main([verb, str(maker.folder)])
+        out = capsys.readouterr().out
+        assert r"two\nlines \ud800 \x1b[2J" in out
+        assert all(line.isprintable() for line in out.splitlines())
+
+
+def test_a_rate_that_makes_intervals_without_end_is_none(tmp_path: Path) -> None:
+    writer = RecordWriter(tmp_path / "d.nrig")
+    writer.stream(0, {"name": "depth", "pixel_format": "z16", "width": 4, "height": 4, "fps": 1e-320})
+    codec = get_codec("raw")
+    payload = codec.encode(np.zeros((4, 4), np.uint16))
+    writer.append(pack_record(FRAME, payload, codec=codec.id, width=4, height=4))
+    writer.seal()
+    with Recording(tmp_path / "d.nrig") as recording:
+        assert [stream.info.fps for stream in recording.streams.values()] == [0.0]
+
+
+def test_a_session_json_that_claims_terabytes_is_no_session_json(maker: SessionMaker) -> None:
+    maker.camera("front")
+    maker.finish()
+    os.truncate(maker.folder / "session.json", 1 << 40)
+    with Recording(maker.folder) as recording:
+        assert recording.info == {}
+        assert "larger than 16 MB" in recording.session_trouble

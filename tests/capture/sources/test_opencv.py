@@ -15,9 +15,10 @@ import pytest
 from mjpeg_server import MjpegServer
 
 from capture.frames import CameraInfo, Frame, StreamInfo
+from capture.picture_headers import jpeg_size
 from capture.sources import _cv_knock, _cv_live, _cv_pace, _cv_stream
 from capture.sources._cv_address import parse_address
-from capture.sources._cv_jpeg import jpeg_size, trim_jpeg
+from capture.sources._cv_jpeg import trim_jpeg
 from capture.sources._cv_knock import knock
 from capture.sources._cv_live import LiveVideo
 from capture.sources._cv_pace import Pacer
@@ -549,3 +550,9 @@ def test_a_jpeg_is_trimmed_to_its_end_and_never_inside() -> None:
     assert jpeg_size(whole) == (WIDTH, HEIGHT)
     for length in range(0, 700, 7):  # a header may break off anywhere
         assert jpeg_size(whole[:length]) in (None, (WIDTH, HEIGHT))
+
+
+def test_what_has_a_scheme_and_is_no_address_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"http://\[ is no address"):
+        parse_address("http://[")
+    assert parse_address("9" * 5000).kind == "file"
