@@ -12,9 +12,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from pathlib import Path
 
+from capture._recorded_info import SCALES_M
 from capture.given_files import read_small
 
 _STREAMS, _TIMES = "streams.json", "times.csv"
@@ -32,7 +32,7 @@ def read_depth_scale_m(folder: Path) -> float | None:
         raise ValueError(f"{path} cannot be read: {error}; restore it or remove it") from None
     for key in ("streams", "depth", "depth_scale_m"):
         facts = facts.get(key) if isinstance(facts, dict) else None
-    is_scale = isinstance(facts, float) and math.isfinite(facts) and facts > 0
+    is_scale = isinstance(facts, float) and SCALES_M[0] <= facts <= SCALES_M[1]
     return facts if is_scale else None
 
 

@@ -36,6 +36,7 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
+from capture._recorded_info import SCALES_M
 from capture.frames import CameraInfo, Frame, Intrinsics, StreamInfo
 from capture.given_files import given_path, is_file, read_small
 from capture.picture_headers import jpeg_size, jpeg_trouble, png_header, png_trouble
@@ -353,7 +354,7 @@ def _at_exported_times(layout: _Layout, times_s: dict[float, float]) -> _Layout:
     ]
     entries.sort(key=lambda entry: entry.time_s)
     rate = _rate([entry for entry in entries if entry.stream == "depth"])
-    return replace(layout, entries=tuple(entries), fps=round(rate, 3) if rate else layout.fps)
+    return replace(layout, entries=tuple(entries), fps=round(rate, 3) or layout.fps)
 
 
 def _rate(entries: Sequence[_Entry]) -> float:
@@ -381,7 +382,7 @@ def _read_intrinsics(name: str, path: Path) -> tuple[Intrinsics, float | None]:
         raise CameraProfileError(
             f"{name}: {path} is not an Open3D intrinsic (width, height, intrinsic_matrix of 9): {error}"
         ) from None
-    return intrinsics, 1 / units_per_m if units_per_m > 0 else None
+    return intrinsics, 1 / units_per_m if 1 / SCALES_M[1] <= units_per_m <= 1 / SCALES_M[0] else None
 
 
 def _pictures(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

@@ -46,6 +46,7 @@ from codec.records.reader import RecordFile
 WAYS = ("small", "affine", "fast")
 _SEGMENT_S = {"bodycompress": 5.0, "native": 2.0}
 _RATE = 30.0
+_STEPS_MM = (1e-9, 1e9)  # beyond these, numbers overflow that are those of people
 
 
 def convert(
@@ -115,14 +116,20 @@ def _size(path: Path) -> int:
 def _step_of(reader: MeshReader, source: Path) -> float:
     """The step of the file's grid; the usual one where it has no points. Raises CodecError."""
     if reader.codec == "native":
-        steps = reader.quantizations_mm or _steps_in_segments(source)
+        steps = tuple(filter(_is_grid, reader.quantizations_mm)) or _steps_in_segments(source)
     else:
         for frame in reader:
             if any(name in frame for name in QUANTISED):
                 break
         steps = reader.quantizations_mm
     refuse_grids(steps, source, None)
+    if steps and not _is_grid(steps[0]):
+        raise CodecError(f"{source}: its frames lie on a grid of {steps[0]:g} mm, as none that is whole does")
     return steps[0] if steps else DEFAULT_STEP_MM
+
+
+def _is_grid(step_mm: float) -> bool:
+    return _STEPS_MM[0] <= step_mm <= _STEPS_MM[1]
 
 
 def _steps_in_segments(source: Path) -> tuple[float, ...]:

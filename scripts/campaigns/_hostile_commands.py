@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from capture.config import load_rig
+from codec.errors import ConfigError
 from scripts.campaigns._hostile_files import BAG, CALIBRATION, MESH, PICTURES, RIG, VIDEO, WHOLE_BAG, Hostile
 from scripts.campaigns._hostile_words import wrong_lines
 from scripts.campaigns._ledger import ROOT
@@ -28,8 +30,7 @@ def command_for(hostile: Hostile, out: Path, chance: random.Random) -> list[str]
     if hostile.kind != RIG and chance.random() < 0.1:
         path += chance.choice(("x" * 5000, "\n\udcff\x1b", "/" * 9 + "x"))
     if hostile.kind == RIG:
-        # One that is right would record.
-        return ["record", path, "--root", str(out), "--duration", "0.001", "--no-preview"]
+        return ["record", path, "--root", str(out)] if _is_refused(path) else ["info", path]
     if hostile.kind in (CALIBRATION, PICTURES, VIDEO, BAG, WHOLE_BAG):
         return [chance.choice(("info", "verify")), path]
     verbs = [
@@ -46,6 +47,15 @@ def command_for(hostile: Hostile, out: Path, chance: random.Random) -> list[str]
     if hostile.kind == MESH:
         verbs.append(["convert", path, str(out / "converted.nrm")])
     return chance.choice(verbs)
+
+
+def _is_refused(rig: str) -> bool:
+    """One that is right would record."""
+    try:
+        load_rig(rig)
+    except ConfigError:
+        return True
+    return False
 
 
 def troubles_of(words: Sequence[str], timeout_s: float = _LONGEST_S) -> tuple[str, list[str]]:

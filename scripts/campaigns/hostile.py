@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Throws arbitrary and mutated inputs at every reader and every verb that reads files.
 
-    scripts/campaigns/hostile.py                      100,000 inputs, about an hour; goes on where it was
+    scripts/campaigns/hostile.py                      100,000 inputs, half an hour; goes on where it was
     scripts/campaigns/hostile.py --inputs 200 --batch 100
     scripts/campaigns/hostile.py --only 4711          one of them again, here, with its traceback
 
@@ -49,7 +49,7 @@ _TOLD = 5
 def main(arguments: Sequence[str] | None = None) -> int:
     campaign = Campaign("hostile", __doc__)
     campaign.parser.add_argument("--inputs", type=int, default=100_000)
-    campaign.parser.add_argument("--batch", type=int, default=500, help="inputs of one worker process")
+    campaign.parser.add_argument("--batch", type=int, default=2000, help="inputs of one worker process")
     campaign.parser.add_argument(
         "--command-line-every", type=int, default=200, help="of so many inputs one goes through it as well"
     )

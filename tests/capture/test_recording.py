@@ -15,7 +15,7 @@ from codec import DepthWriter
 from codec.depth import get_codec
 from codec.errors import ConfigError, DamagedError, NotOurFileError
 from codec.records import Record, RecordFile, RecordWriter
-from codec.records.layout import CLOCK, FILE, FRAME, pack_json, pack_record
+from codec.records.layout import CLOCK, FILE, FRAME, GAP, pack_json, pack_record
 from tests.capture.make_session import (
     HEIGHT,
     START_NS,
@@ -442,6 +442,29 @@ def test_a_rate_that_makes_intervals_without_end_is_none(tmp_path: Path) -> None
     writer.seal()
     with Recording(tmp_path / "d.nrig") as recording:
         assert [stream.info.fps for stream in recording.streams.values()] == [0.0]
+
+
+def test_a_gap_at_no_moment_of_64_bits_is_told_all_the_same(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=4)
+    writer = RecordWriter(maker.folder / "front" / "001.nrig", info={"camera": "front", "segment": 1})
+    gap: dict[str, object] = {"reason": "camera", "first": 90, "last": 91, "count": 2}
+    gap.update(start_ns=10**400, end_ns=-(10**400))
+    writer.append(pack_json(GAP, gap, epoch=1, number=90))
+    writer.seal()
+    assert main(["verify", str(maker.folder)]) == 3
+    assert "90-91" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("scale_m", [1e-320, -0.001, 1e6])
+def test_a_unit_in_which_nothing_can_be_told_is_none(tmp_path: Path, scale_m: float) -> None:
+    with DepthWriter(tmp_path / "d.nrig", width=4, height=4, depth_scale_m=scale_m) as writer:
+        writer.append(np.ones((4, 4), np.uint16))
+    with Recording(tmp_path / "d.nrig") as recording:
+        assert [stream.info.depth_scale_m for stream in recording.streams.values()] == [None]
+    words = [str(tmp_path / "d.nrig"), "--format", "mp4", "--out", str(tmp_path / "out")]
+    assert main(["export", *words]) == 0
 
 
 def test_a_session_json_that_claims_terabytes_is_no_session_json(maker: SessionMaker) -> None:

@@ -369,3 +369,19 @@ def test_times_beyond_all_numbers_are_passed_over(tmp_path: Path) -> None:
     (folder / "times.csv").write_text(f"file,depth_monotonic_ns\n0,0\n1,{10**400}\n")
     frames = play(folder)[1]
     assert [frame.device_time_s for frame in of(frames, "depth")] == pytest.approx([0.0, 1 / 30])
+
+
+def test_times_that_give_no_rate_leave_the_rate_that_is_asked_for(tmp_path: Path) -> None:
+    folder = open3d_folder(tmp_path, 2)
+    (folder / "times.csv").write_text(f"file,depth_monotonic_ns\n0,0\n1,{10**17}\n")
+    info, frames = play(folder, fps=15.0)
+    assert info.streams[0].fps == 15.0
+    assert of(frames, "depth")[1].device_time_s == pytest.approx(1e8)
+
+
+def test_a_scale_that_is_none_is_passed_over(tmp_path: Path) -> None:
+    folder = open3d_folder(tmp_path, 2)
+    facts = json.loads((folder / "camera_intrinsic.json").read_text())
+    (folder / "camera_intrinsic.json").write_text(json.dumps({**facts, "depth_scale": 1e-320}))
+    (folder / "streams.json").write_text('{"streams": {"depth": {"depth_scale_m": 1e-320}}}')
+    assert play(folder)[0].streams[0].depth_scale_m == 0.001

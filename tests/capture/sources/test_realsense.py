@@ -33,7 +33,7 @@ from virtual import (
 )
 
 from capture.frames import Frame
-from capture.sources import realsense
+from capture.sources import _rs_sdk, realsense
 from capture.sources._rs_frames import CLOCK_PERIOD_S
 from capture.sources._rs_sdk import UnloadableSdkError, explained, start_into_queue
 from capture.sources.realsense import RealSenseSource, list_realsense
@@ -683,3 +683,14 @@ def test_absent_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch, bus: Virtua
     monkeypatch.setitem(sys.modules, "pyrealsense2", None)
     with pytest.raises(MissingExtraError, match=r"pip install -e '.*\[realsense\]'"):
         source_of(bus, "111").open()
+
+
+def test_a_fact_of_a_recording_that_is_no_text_is_not_known() -> None:
+    class Device:
+        def supports(self, _: object) -> bool:
+            return True
+
+        def get_info(self, _: object) -> str:
+            return b"Intel \xe3".decode()
+
+    assert _rs_sdk.info(rs, Device(), "name") == ""
