@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime, timedelta

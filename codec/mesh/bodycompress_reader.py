@@ -182,6 +182,11 @@ class BodycompressReader:
         return not self._damages
 
     @property
+    def lossless(self) -> bool:
+        """Whether all that had been written is here, as far as has been looked."""
+        return self.complete
+
+    @property
     def note(self) -> str:
         """What is missing, and where; empty for a complete file."""
         told = "; ".join(str(damage) for damage in self._damages[:_DAMAGES_TOLD])
