@@ -12,6 +12,9 @@ from capture.wire import stream_info_from_dict
 
 _SIDE_MAX = 1 << 20
 _LARGEST = 1e12
+_SLOWEST_FPS = 1e-6
+SCALES_M = (1e-9, 1e3)
+"""What a unit of depth can be, far beyond any that is."""
 _TEXT_MAX = 200
 _CAMERA_TEXTS = ("backend", "model", "serial", "firmware", "usb_type")
 
@@ -27,7 +30,12 @@ def checked_stream(described: dict[str, Any]) -> StreamInfo:
         sides += [lens.width, lens.height]
     if not (is_folder_name(info.name) and _is_text(info.pixel_format)):
         raise ValueError("a name that is none")
-    if not (all(map(_is_number, numbers)) and all(map(_is_side, sides)) and info.fps >= 0):
+    if not (
+        all(map(_is_number, numbers))
+        and all(map(_is_side, sides))
+        and _is_rate(info.fps)
+        and _is_unit(info.depth_scale_m)
+    ):
         raise ValueError("a number that is none")
     if info.camera_from_stream is not None and not _is_matrix(info.camera_from_stream):
         raise ValueError("a placement that is none")
@@ -69,6 +77,16 @@ def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= _LARGEST  # which NaN is not
+
+
+def _is_rate(fps: float) -> bool:
+    """0 is one that is not known; one near it makes intervals that are no numbers."""
+    return fps == 0 or fps >= _SLOWEST_FPS
+
+
+def _is_unit(scale_m: float | None) -> bool:
+    """Whether depth can be told in it: a distance by a scale near 0 has no end."""
+    return not scale_m or SCALES_M[0] <= scale_m <= SCALES_M[1]
 
 
 def _is_side(value: object) -> bool:

@@ -17,7 +17,10 @@ from capture._segment_survey import Key, OpenFiles, Part, SegmentSurvey, assumed
 from capture.frames import CameraInfo, StreamInfo
 from capture.wire import stream_info_from_dict
 from codec.errors import DamagedError
+from codec.one_line import one_line
 from codec.records.numbers import gap_count, gap_range
+
+_MOMENTS = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +130,15 @@ def _gap(stream: str, epoch: int, gap: dict[str, Any]) -> RecordedGap:
     return RecordedGap(
         stream=stream,
         epoch=epoch,
-        reason=str(gap.get("reason")),
+        reason=one_line(str(gap.get("reason"))),
         first=covered[0] if covered else None,
         last=covered[1] if covered else None,
         count=gap_count(gap),
-        start_ns=start_ns if type(start_ns) is int else 0,
-        end_ns=end_ns if type(end_ns) is int else 0,
+        start_ns=_moment_ns(start_ns),
+        end_ns=_moment_ns(end_ns),
     )
+
+
+def _moment_ns(value: object) -> int:
+    """A moment as records have them, in 64 bits; 0 for anything else."""
+    return value if type(value) is int and -_MOMENTS <= value < _MOMENTS else 0

@@ -7,6 +7,7 @@ segments when a record is wanted and closes those not used for the longest time.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,16 +121,20 @@ def _size_of(file: RecordFile, stream: int) -> tuple[int, int]:
 def _clocks(file: RecordFile) -> tuple[tuple[int, int], ...]:
     """(monotonic_ns, wall_ns) of the first and the last clock record, else of the file record."""
     clocks = file.of_kind(CLOCK)
-    found = []
-    for index in sorted({int(i) for i in (*clocks[:1], *clocks[-1:])}) or file.of_kind(FILE).tolist():
+    ends = sorted({int(index) for index in (*clocks[:1], *clocks[-1:])})
+    return tuple(clock_pairs(file, ends or file.of_kind(FILE).tolist()))
+
+
+def clock_pairs(file: RecordFile, places: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """(monotonic_ns, wall_ns) of these records, without those that cannot be read."""
+    for index in places:
         try:
-            record = file.read(index)
+            record = file.read(int(index))
             wall_ns = record.json().get("wall_ns")
         except (DamagedError, ValueError):
             continue
         if type(wall_ns) is int:
-            found.append((record.header.monotonic_ns, wall_ns))
-    return tuple(found)
+            yield record.header.monotonic_ns, wall_ns
 
 
 def assumed_stream(part: Part) -> dict[str, Any]:

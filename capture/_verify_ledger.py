@@ -20,7 +20,7 @@ from capture.deleted import DeletedSegment
 from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
 from capture.recording import ESTIMATOR
 from codec.records import numbers
-from codec.records.account import DAMAGED
+from codec.records.account import DAMAGED, DELETED
 
 _RANGES_TOLD = 5
 COUNTED_REASONS = {
@@ -63,7 +63,8 @@ class SeriesLedger:
     """All files of one camera (or estimator), checked. `meshes` lie beside them in files of their own;
     `meshes_closed` is false where a writer was killed before it could close one of these. `deleted` are those
     that made room: what was in them is as good as there. `to_the_end` is false where another segment had been
-    begun after these, in which there is nothing."""
+    begun after these, in which there is nothing. `alone`: a single file, before and behind which there may
+    have been others, and meshes beside it."""
 
     def __init__(
         self,
@@ -74,10 +75,12 @@ class SeriesLedger:
         meshes_closed: bool = True,
         deleted: Sequence[DeletedSegment] = (),
         to_the_end: bool = True,
+        alone: bool = False,
     ) -> None:
         self.name = name
+        self._alone = alone
         self._files, self._meshes, self._meshes_closed = files, meshes, meshes_closed
-        self._deleted, self._to_the_end = deleted, to_the_end
+        self._deleted, self._to_the_end = deleted, to_the_end and not alone
         self._described: dict[int, dict[str, Any]] = {}
         for file in files:
             self._described |= file.streams
@@ -122,10 +125,10 @@ class SeriesLedger:
                 repeats=len(every) - len(own),
                 raw_bytes=int(own["raw_length"].sum(dtype=np.int64)),
                 file_bytes=int(own["length"].sum(dtype=np.int64)),
-                dropped=reasons.total() - before_us - reasons[DAMAGED],
+                dropped=reasons.total() - before_us - reasons[DAMAGED] - reasons[DELETED],
                 lost_at_camera=before_us,
                 damaged=reasons[DAMAGED],
-                deleted=self._deleted_frames(stream),
+                deleted=self._deleted_frames(stream) + reasons[DELETED],
             )
         return found
 
@@ -201,10 +204,14 @@ class SeriesLedger:
         shortest: Counter[int] = Counter()
         surplus: Counter[int] = Counter()
         before = Counter({stream: self._deleted_frames(stream) for stream in self._deleted_names()})
+        if self._alone:
+            before = self._written_before()
         for file in self._files:
             for clock in file.clocks:
                 for stream, written in _numbers_in(clock.counters, "written"):
                     there = before[stream] + clock.frames_before[stream]
+                    if self._alone and self._is_mesh(stream):
+                        continue
                     if self._is_mesh(stream):
                         there = self._meshes
                     shortest[stream] = max(shortest[stream], written - there)
@@ -221,8 +228,14 @@ class SeriesLedger:
                 )
         self._compare_gap_counters(findings)
 
+    def _written_before(self) -> Counter[int]:
+        """What had been written when the file was begun, as the clock record that begins it tells."""
+        first = [clock for file in self._files for clock in file.clocks[:1]]
+        counters = first[0].counters if first and not first[0].frames_before.total() else {}
+        return Counter(dict(_numbers_in(counters, "written")))
+
     def _tell_shortage(self, stream: int, short: int, findings: Findings) -> None:
-        explained = self._gap_total(stream, (DAMAGED, KILLED))
+        explained = self._gap_total(stream, (DAMAGED, DELETED, KILLED))
         if short > explained and self._is_mesh(stream) and not self._meshes_closed:
             findings.meshes_lost += short - explained
         elif short > explained:
@@ -247,7 +260,7 @@ class SeriesLedger:
                     )
         for stream, captured in _numbers_in(counters, "captured"):
             there = int((self._frames["stream"] == stream).sum()) + self._deleted_frames(stream)
-            known = there + self._gap_total(stream, (*_CAPTURED_REASONS, DAMAGED))
+            known = there + self._gap_total(stream, (*_CAPTURED_REASONS, DAMAGED, DELETED))
             if captured > known:
                 findings.problems.append(
                     f"{self.stream_name(stream)}: {_frames(captured)} captured, {known} accounted for"

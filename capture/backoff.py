@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 HELD_S = 60.0
 """What has run this long failed anew, not again."""
@@ -31,3 +31,25 @@ class Backoff:
         delay_s = min(self.max_s, self.first_s * 2.0**self._failures)
         self._failures = min(self._failures + 1, _MAX_DOUBLINGS)
         return delay_s
+
+    def forget(self) -> None:
+        """Something has been done about it: begin anew."""
+        self._failures = 0
+
+
+@dataclass(slots=True)
+class Lookout:
+    """How long to wait between two looks for something that is not there: from the beginning of one look to
+    that of the next, so that a look that takes its time (a host that is off answers nothing) adds nothing to
+    it. It is to be found soon after it is back, however long it was away."""
+
+    first_s: float
+    max_s: float
+    _pace: Backoff = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pace = Backoff(self.first_s, self.max_s)
+
+    def after(self, look_s: float) -> float:
+        """Seconds to wait after a look that took so long."""
+        return max(0.0, self._pace.after(0.0) - look_s)

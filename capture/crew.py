@@ -145,7 +145,9 @@ class Crew:
         )
         fds = [self.writer_page.fd, *job.camera_counters.values()]
         fds += [fd for ring in (*job.rings.values(), *job.results.values()) for fd in ring.fds]
-        worker = WorkerProcess("preview", processes.PREVIEW_ENTRY, job, tuple(fds), 0, self._journal)
+        worker = WorkerProcess(
+            "preview", processes.PREVIEW_ENTRY, job, tuple(fds), 0, self._journal, may_leave=True
+        )
         self.previews.append(worker)
         worker.spawn()
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from capture.picture_headers import jpeg_size, jpeg_trouble
 from codec.depth import DepthCodec, codec_by_id, declared_shape
 from codec.errors import CodecError, NotOurFileError
 from codec.records.layout import CODEC_F32, CODEC_JPEG, Header
@@ -27,7 +28,7 @@ def decode(header: Header, payload: bytes, pixel_format: str = "") -> Array:
     version: nothing is wrong with such a frame, but this program cannot read it.
     """
     if header.codec == CODEC_JPEG:
-        data = _picture(payload)
+        data = _picture(payload, header)
     elif header.codec == CODEC_F32:
         data = _numbers(payload, header)
     else:
@@ -57,13 +58,20 @@ def thread_codec(codec_id: int) -> DepthCodec:
     return codecs[codec_id]
 
 
-def _picture(payload: bytes) -> npt.NDArray[Any]:
+def _picture(payload: bytes, header: Header) -> npt.NDArray[Any]:
     import cv2  # only recordings with colour pay for it
 
+    data = np.frombuffer(payload, np.uint8)
+    size = jpeg_size(data)
+    if size is None:
+        raise CodecError("the JPEG does not decode")
+    _refuse_misfit(size[::-1], header)  # before it takes memory and time
+    if trouble := jpeg_trouble(data):
+        raise CodecError(f"the JPEG does not decode: {trouble}")
     # As the sensor saw it: a camera that writes an orientation into its JPEGs must not swap their sides.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        picture = cv2.imdecode(np.frombuffer(payload, np.uint8), flags) if payload else None
+        picture = cv2.imdecode(data, flags)
     except cv2.error as error:
         raise CodecError(f"the JPEG does not decode ({error.err})") from error
     if picture is None:

@@ -10,10 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from capture import session
+from capture.given_files import exists, read_small
 from codec.records import numbers
 
 DELETED = "deleted"
 """The kind of its events."""
+_NUMBER_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,16 @@ def deleted_segments(path: Path) -> list[DeletedSegment]:
         return []
     events = folder / session.EVENTS_FILE
     try:
-        lines = events.read_bytes().splitlines() if events.is_file() else []  # a pipe would keep us waiting
+        lines = (
+            read_small(events, session.EVENTS_BYTES_MAX).splitlines() if events.is_file() else []
+        )  # a pipe would keep us waiting
     except OSError:
         return []
     found: dict[PurePosixPath, DeletedSegment] = {}
     for line in lines:
         if b'"deleted"' in line and (segment := _parse(line)) is not None:
             found[segment.path] = segment
-    gone = [segment for name, segment in sorted(found.items()) if not (folder / name).exists()]
+    gone = [segment for name, segment in sorted(found.items()) if not exists(folder / name)]
     return gone if path.resolve() == folder.resolve() else of_series(gone, path.resolve().name)
 
 
@@ -71,22 +75,36 @@ def _parse(line: bytes) -> DeletedSegment | None:
         # What this session made others lose stands in its events, too, and names theirs.
         if event["event"] != DELETED or "session" in event:
             return None
+        path = PurePosixPath(event["path"])
+        is_below = len(path.parts) == 2 and path.parts[0] not in ("/", "..")
+        if not (is_below and session.is_segment_name(path.name)):
+            return None
         streams = {
-            int(number): DeletedStream(str(told["name"]), int(told["frames"]), Counter(told["gaps"]))
+            int(number): DeletedStream(str(told["name"]), _number(told["frames"]), _gaps(told["gaps"]))
             for number, told in event.get("streams", {}).items()
         }
         return DeletedSegment(
-            path=PurePosixPath(event["path"]),
-            size=int(event["bytes"]),
-            frames=int(event.get("frames", 0)),
-            meshes=int(event.get("meshes", 0)),
-            first_ns=int(event.get("first_ns", 0)),
-            last_ns=int(event.get("last_ns", 0)),
-            wall_ns=int(event["wall_ns"]),
+            path=path,
+            size=_number(event["bytes"]),
+            frames=_number(event.get("frames", 0)),
+            meshes=_number(event.get("meshes", 0)),
+            first_ns=_number(event.get("first_ns", 0)),
+            last_ns=_number(event.get("last_ns", 0)),
+            wall_ns=_number(event["wall_ns"]),
             streams=streams,
         )
-    except (ValueError, KeyError, TypeError, AttributeError):  # a torn line
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # a torn line
         return None
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not -_NUMBER_MAX <= value <= _NUMBER_MAX:
+        raise ValueError(f"{value!r} is no number that an event has")
+    return value
+
+
+def _gaps(counts: Any) -> Counter[str]:
+    return Counter({str(reason): _number(count) for reason, count in counts.items()})
 
 
 def of_series(deleted: Iterable[DeletedSegment], series: str) -> list[DeletedSegment]:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from capture import session
+from capture._recorded_clock import between
 from capture._segment_survey import survey
 from capture.deleted import DELETED
-from capture.recording import whole_number
+from capture.mesh_frames import whole_number
 from codec import durable
 from codec.errors import DiskFullError, FileBusyError, FormatError, NightrigError, StorageError
 from codec.mesh import MeshReader
@@ -174,9 +175,8 @@ def _facts(path: Path) -> tuple[int, dict[str, Any]]:
     facts: dict[str, Any] = {"frames": sum(part.count for part in seen.parts.values())}
     facts |= {"first_ns": first_ns, "last_ns": last_ns}
     if spans and seen.clocks:
-        monotonic_ns, wall_ns = seen.clocks[0]
-        facts["from"] = _utc(wall_ns + first_ns - monotonic_ns)
-        facts["to"] = _utc(wall_ns + last_ns - monotonic_ns)
+        facts["from"] = _utc(between(seen.clocks, first_ns) or 0)
+        facts["to"] = _utc(between(seen.clocks, last_ns) or 0)
     return begun_ns, {**facts, "streams": streams}
 
 

@@ -1,10 +1,9 @@
 """One ring's way to disk: take, compress in the pool, append in order, release.
 
-Owns the order and the ledger of one camera (or estimator) in the writer process. A frame leaves the ring
-only after its record has been handed to the operating system; where the disk refuses, the frame stays
-and the refusal is the caller's to handle. What a killed camera or writer process could no longer account
-for is settled from the counters, at the end or when a new writer takes over. Knows no process and no
-policy.
+Owns the order of one camera (or estimator) in the writer process; what is missing on the way stands in its
+account (capture.lane_account). A frame leaves the ring only after its record has been handed to the operating
+system; where the disk refuses, the frame stays and the refusal is the caller's to handle. Knows no process
+and no policy.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +21,9 @@ from typing import Any
 from capture import ring as kinds
 from capture.counters import CounterPage
 from capture.encoding import StreamFormat, encode, stream_format
-from capture.inheritance import StreamOnDisk, left_on_disk
-from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED, Gap
+from capture.inheritance import left_on_disk
+from capture.lane_account import QUIET_S, LaneAccount, LaneStream
+from capture.ledger import DISK_FULL, ENCODE_FAILED, STOPPED, Gap
 from capture.people import MeshSeries
 from capture.ring import FrameRing, RingFrame
 from capture.segments import CameraFiles, what_is_on_disk
@@ -34,21 +34,6 @@ from codec.records.writer import Packed
 # frame to another thread costs wake-ups, and two threads in NumPy at once cost a third more CPU each frame:
 # that pays only where one thread is not enough.
 _ALONE_UP_TO = 4
-
-# An outage shorter than this (and than five frames) at the end of a recording is only the stop itself.
-_QUIET_S = 1.0
-_QUIET_FRAMES = 5
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What the lane remembers of a stream. told: frames that gap records call missing, by reason."""
-
-    pixel_format: str
-    fps: float
-    last_ns: int
-    first_of_epoch: bool = False
-    told: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -69,16 +54,6 @@ class LaneSettings:
     near_bound_subpixels: float
     live: bool  # a camera, whose silence is an outage; an estimator may have nothing to say
     in_flight: int
-
-
-@dataclass(frozen=True, slots=True)
-class CameraCounts:
-    """What a camera process has counted of one stream: frames captured, refused by a full ring, never
-    given by the device."""
-
-    captured: int
-    refused: int
-    lost: int
 
 
 @dataclass(slots=True)
@@ -108,17 +83,16 @@ class Lane:
     depth_codec: str = "lattice-lz4"
     load: LaneLoad = field(default_factory=LaneLoad)
     ended: bool = False
+    account: LaneAccount = field(init=False)
     _files: CameraFiles | None = None
     _meshes: MeshSeries | None = None
     _formats: dict[int, StreamFormat] = field(default_factory=dict)  # of the frames that are taken now
-    _streams: dict[int, _Stream] = field(default_factory=dict)  # of the frames that are appended now
-    _epoch: int = -1
     _jobs: deque[_Job] = field(default_factory=deque)
     _on_disk: dict[int, tuple[int, int]] = field(default_factory=dict)
-    _began_ns: int = 0
-    _reopened: bool = False
-    _meshes_before_ns: int = 0  # what a mesh file of an earlier writer process got
     _refused_total: int = 0
+
+    def __post_init__(self) -> None:
+        self.account = LaneAccount(self.index, self.name, self.counters, self.report, self.settings.live)
 
     def resume(self, segments: Sequence[Path]) -> None:
         """Take over from a writer process that died: what it had learnt of the camera is on disk.
@@ -130,48 +104,8 @@ class Lane:
             return
         left = left_on_disk(segments)
         self._learn_formats(camera)
-        self._learn_streams(camera, left.epoch, left.since_ns)
-        self._began_ns, self._reopened = left.since_ns, left.epoch > left.first_epoch
         self._make_files(camera).describe_as(camera, left.epoch)
-        for index, stream in self._streams.items():
-            self._inherit(index, stream, left.streams.get(index, StreamOnDisk()), left.first_epoch)
-        self._settle_meshes()
-
-    def _settle_meshes(self) -> None:
-        """Meshes reach the disk once a second: what the last writer process had in hand went with it.
-
-        Told first and counted then, since this process may be killed in between as well.
-        """
-        index = next((i for i, s in self._streams.items() if s.pixel_format == "mesh"), None)
-        if index is None or self._meshes is None:
-            return
-        self._meshes_before_ns = self.counters[f"mesh_ns{self.index}"]
-        told, counted = self._streams[index].told[KILLED], self.counters[f"killed{self.index}"]
-        self._count_killed(index, max(0, told - counted))
-        on_disk, newest_ns = self._meshes.on_disk()
-        lost = self.counters[f"written{self.index}.{index}"] - on_disk
-        if lost > 0:
-            since_ns = newest_ns or self._streams[index].last_ns
-            gap = Gap(KILLED, None, None, lost, since_ns, max(since_ns, self._meshes_before_ns))
-            self._drop(index, self._epoch, gap)
-            self._count_killed(index, lost)
-            self.report("error", camera=self.name, message=f"{lost} meshes went with the killed writer")
-
-    def _count_killed(self, index: int, meshes: int) -> None:
-        self.counters.add(f"written{self.index}.{index}", -meshes)
-        self.counters.add(f"killed{self.index}", meshes)
-
-    def _inherit(self, index: int, stream: _Stream, had: StreamOnDisk, first_epoch: int) -> None:
-        stream.told = had.told
-        stream.last_ns = max(stream.last_ns, had.last_ns)
-        last_epoch = had.last_epoch if had.frames else first_epoch
-        away = self.settings.live and last_epoch < self._epoch
-        stream.first_of_epoch = away and self._epoch not in had.outages
-        dropped = sum(had.told[reason] for reason in (DISK_FULL, ENCODE_FAILED, KILLED, STOPPED))
-        amounts = {"written": had.frames, "raw": had.raw_bytes, "file": had.file_bytes}
-        for what, amount in {**amounts, "dropped": dropped, "outage": had.told[OUTAGE]}.items():
-            name = f"{what}{self.index}.{index}"
-            self.counters[name] = max(self.counters[name], amount)
+        self.account.inherit(camera, left)
 
     # ---- ring to pool ----
 
@@ -209,7 +143,7 @@ class Lane:
         """Written (a mesh: or told to be lost) by a writer process that died before it could release it."""
         last = self._on_disk.get(frame.stream)
         if self._is_mesh(frame):
-            return frame.monotonic_ns <= self._meshes_before_ns
+            return frame.monotonic_ns <= self.account.meshes_before_ns
         return last is not None and (frame.epoch, frame.number) <= last
 
     # ---- pool to file ----
@@ -225,9 +159,10 @@ class Lane:
             self._finish(job)
             self._jobs.popleft()
             self.ring.release(job.frame)
+            self.account.released()
 
     def _is_mesh(self, frame: RingFrame) -> bool:
-        stream = self._streams.get(frame.stream)
+        stream = self.account.streams.get(frame.stream)
         return frame.kind == kinds.FRAME and stream is not None and stream.pixel_format == "mesh"
 
     def _finish(self, job: _Job) -> None:
@@ -239,11 +174,11 @@ class Lane:
         elif kind == kinds.END:
             self.ended = True
             if _json(frame)["reason"] != "ended":
-                self._outages_until(frame.monotonic_ns)
-        elif frame.stream not in self._streams:
+                self.account.outages_until(frame.monotonic_ns)
+        elif frame.stream not in self.account.streams:
             self._refuse(frame, f"nothing says what stream {frame.stream} is")
         elif not self._is_on_disk(frame):
-            self._finish_frame(job, self._streams[frame.stream])
+            self._finish_frame(job, self.account.streams[frame.stream])
 
     def _begin(self, frame: RingFrame) -> None:
         """The camera was opened (again)."""
@@ -252,51 +187,37 @@ class Lane:
         since_ns, go_ns = frame.monotonic_ns, self.go_ns()
         # A camera that is lost in the moment of the start, or comes later, has given no frame that counts.
         is_late = (
-            self._epoch < 0 and not camera.get("can_wait") and 0 < go_ns < since_ns - round(_QUIET_S * 1e9)
+            self.account.epoch < 0
+            and not camera.get("can_wait")
+            and 0 < go_ns < since_ns - round(QUIET_S * 1e9)
         )
-        since_ns = go_ns if is_late else since_ns
-        self._began_ns = self._began_ns or since_ns
-        self._reopened |= 0 <= self._epoch < frame.epoch
-        if frame.epoch > self._epoch or not self.settings.live:
-            self._learn_streams(camera, frame.epoch, since_ns, was_away=is_late or self._epoch >= 0)
+        self.account.begin(camera, frame.epoch, go_ns if is_late else since_ns, is_late=is_late)
 
     def _make_files(self, camera: dict[str, Any]) -> CameraFiles:
         if self._files is None:
             self._files, self._meshes = self.open_files(camera)
+            self.account.files, self.account.meshes = self._files, self._meshes
         return self._files
-
-    def _learn_streams(
-        self, camera: dict[str, Any], epoch: int, since_ns: int, *, was_away: bool = False
-    ) -> None:
-        for index, info in enumerate(camera["streams"]):
-            known = self._streams.get(index)
-            self._streams[index] = _Stream(
-                info["pixel_format"],
-                info["fps"],
-                last_ns=known.last_ns if known else since_ns,
-                first_of_epoch=self.settings.live and was_away,
-                told=known.told if known else Counter(),
-            )
-        self._epoch = epoch
 
     def _pass_on(self, frame: RingFrame) -> None:
         """A gap that the camera process found."""
         gap = _json(frame)
-        self._write_gap(frame.stream, frame.epoch, gap)
-        if frame.stream in self._streams:  # what it covers is not part of an outage that follows it
-            stream = self._streams[frame.stream]
+        if not self.account.is_told(frame.stream, frame.epoch, gap):
+            self.account.tell(frame.stream, frame.epoch, gap)
+        if frame.stream in self.account.streams:  # what it covers is not part of an outage that follows it
+            stream = self.account.streams[frame.stream]
             stream.last_ns = max(stream.last_ns, gap["end_ns"])
 
-    def _finish_frame(self, job: _Job, stream: _Stream) -> None:
+    def _finish_frame(self, job: _Job, stream: LaneStream) -> None:
         frame = job.frame
         if stream.first_of_epoch:
-            self._outage(frame.stream, stream, frame.monotonic_ns)
+            self.account.outage(frame.stream, stream, frame.monotonic_ns)
             stream.first_of_epoch = False
         started_s = time.perf_counter()
         try:
             written = self._write(job)
         except StorageError:
-            self._count_lost_meshes()
+            self.account.count_lost_meshes()
             raise
         except Exception as error:
             # Whatever is wrong with one picture, with the next writer process it would be the same again.
@@ -331,7 +252,9 @@ class Lane:
     def _refuse(self, frame: RingFrame, why: str) -> None:
         at_ns = frame.monotonic_ns
         gap = Gap(ENCODE_FAILED, frame.number, frame.number, 1, at_ns, at_ns)
-        self._write_gap(frame.stream, frame.epoch, gap.as_dict())
+        if self.account.is_told(frame.stream, frame.epoch, gap.as_dict()):
+            return
+        self.account.tell(frame.stream, frame.epoch, gap.as_dict())
         self.counters.add(f"dropped{self.index}.{frame.stream}")
         self._refused_total += 1
         if (
@@ -341,47 +264,6 @@ class Lane:
             self.report(
                 "error", camera=self.name, message=f"{self.name}: frame {frame.number}: {why}{so_far}"
             )
-
-    def _count_lost_meshes(self) -> None:
-        """Meshes that were taken and not yet written when the disk refused."""
-        lost = self._meshes.take_lost() if self._meshes is not None else 0
-        index = next((i for i, s in self._streams.items() if s.pixel_format == "mesh"), None)
-        if lost and index is not None:
-            now_ns = time.monotonic_ns()
-            self._drop(index, self._epoch, Gap(DISK_FULL, None, None, lost, now_ns, now_ns))
-            self.counters.add(f"written{self.index}.{index}", -lost)
-
-    def _drop(self, stream: int, epoch: int, gap: Gap) -> None:
-        """Write down if the disk lets us, and count: a successor finds uncounted what is written down."""
-        with contextlib.suppress(StorageError):
-            self._write_gap(stream, epoch, gap.as_dict())
-        self.counters.add(f"dropped{self.index}.{stream}", gap.count)
-
-    def _write_gap(self, stream: int, epoch: int, gap: dict[str, Any]) -> None:
-        if self._files is not None:
-            self._files.gap(stream, epoch, gap)
-        if stream in self._streams:
-            self._streams[stream].told[gap["reason"]] += gap["count"]
-
-    # ---- silence ----
-
-    def _outage(self, index: int, stream: _Stream, until_ns: int) -> None:
-        silent_s = (until_ns - stream.last_ns) / 1e9
-        count = max(0, round(silent_s * stream.fps) - 1)
-        gap = Gap(OUTAGE, None, None, count, stream.last_ns, until_ns, estimated=True)
-        self._write_gap(index, self._epoch, gap.as_dict())
-        self.counters.add(f"outage{self.index}.{index}", count)
-        self.counters.add("outages")
-
-    def _outages_until(self, end_ns: int) -> None:
-        """A stream that was silent when the recording ended: write down since when."""
-        if not self.settings.live:
-            return
-        for index, stream in self._streams.items():
-            quiet_s = max(_QUIET_S, _QUIET_FRAMES / stream.fps if stream.fps > 0 else 0.0)
-            if (end_ns - stream.last_ns) / 1e9 > quiet_s:
-                self._outage(index, stream, end_ns)
-                stream.last_ns = end_ns
 
     @property
     def unsynced_bytes(self) -> int:
@@ -409,7 +291,7 @@ class Lane:
             elif frame.kind == kinds.FRAME and not self._is_on_disk(frame):
                 self._add_to_run(runs, frame, reason)
         for (stream, epoch), gap in runs.items():
-            self._drop(stream, epoch, gap)
+            self.account.drop(stream, epoch, gap)
 
     def _add_to_run(self, runs: dict[tuple[int, int], Gap], frame: RingFrame, reason: str) -> None:
         """One gap for numbers that follow each other: what lies between others is accounted for elsewhere."""
@@ -419,7 +301,7 @@ class Lane:
             runs[key] = Gap(reason, run.first, frame.number, run.count + 1, run.start_ns, at_ns)
             return
         if run is not None:
-            self._drop(*key, run)
+            self.account.drop(*key, run)
         runs[key] = Gap(reason, frame.number, frame.number, 1, at_ns, at_ns)
 
     def _rest(self) -> Iterator[RingFrame]:
@@ -428,35 +310,15 @@ class Lane:
         while (frame := self.ring.take()) is not None:
             yield frame
 
-    def settle(self, counts: Mapping[int, CameraCounts], now_ns: int) -> None:
-        """Account for what a camera process took with it when it was killed: frames between its hands and
-        the ring, and gaps that it had counted and not yet told. Nothing is queued any more.
-
-        Which of the processes that a camera has had took them, nobody knows.
-        """
-        for index, stream in self._streams.items():
-            count = counts[index]
-            since_ns = self._began_ns if self._reopened else stream.last_ns
-            for reason, counted in ((RING_FULL, count.refused), (LOST_AT_CAMERA, count.lost)):
-                if counted > stream.told[reason]:
-                    untold = counted - stream.told[reason]
-                    gap = Gap(reason, None, None, untold, since_ns, now_ns)
-                    with contextlib.suppress(StorageError):
-                        self._write_gap(index, self._epoch, gap.as_dict())
-            passed_on = sum(self.counters[f"{what}{self.index}.{index}"] for what in ("written", "dropped"))
-            vanished = count.captured - count.refused - passed_on
-            if vanished > 0:
-                self._drop(index, self._epoch, Gap(STOPPED, None, None, vanished, since_ns, now_ns))
-
     def finish(self, end_ns: int) -> None:
         """Seal the files. Without an END from the camera its silence until then is an outage."""
         if not self.ended:
-            self._outages_until(end_ns)
+            self.account.outages_until(end_ns)
         if self._meshes is not None:
             try:
                 self._meshes.close()
             finally:
-                self._count_lost_meshes()
+                self.account.count_lost_meshes()
         if self._files is not None:
             self._files.rotate()
 

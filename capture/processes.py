@@ -235,6 +235,7 @@ class CameraProcess:
             self.journal.event("recover-command-ended", camera=name, trouble=ended)
             if ended:
                 self.journal.problem(f"camera {name}: recover_command: {ended}", serious=False)
+            self._try_again()
         failures = self.counters["failures"]
         if self.started and not self.finished and self._recover.is_due(failures):
             self.journal.event("recover-command", camera=name, failures=failures)
@@ -242,6 +243,13 @@ class CameraProcess:
             facts = {"NIGHTRIG_CAMERA": name, "NIGHTRIG_SERIAL": serial, "NIGHTRIG_FAILURES": str(failures)}
             if trouble := self._recover.start(facts):
                 self.journal.problem(f"camera {name}: recover_command: {trouble}", serious=False)
+
+    def _try_again(self) -> None:
+        """Something was done about it: whatever pause it was to make, it is to be back soon."""
+        self._restart_at_s = 0.0
+        self._backoff.forget()
+        if self.child is not None:
+            self.child.send("again")
 
     def release(self) -> None:
         """Give back what outlives its processes."""
@@ -267,6 +275,8 @@ class WorkerProcess:
     """The writer, an estimator or the preview. quit: its user asked for the end of the recording.
 
     heartbeat: when it last showed life (monotonic ns), for a process that is to be replaced when it hangs.
+    may_leave: it may end when it likes, as a preview does whose window is closed. Any other that ends before
+    it was told to has died, whatever it says of it.
     """
 
     name: str
@@ -276,6 +286,7 @@ class WorkerProcess:
     restarts: int
     journal: Journal
     heartbeat: Callable[[], int] | None = None
+    may_leave: bool = False
     child: Child | None = None
     ready: bool = False
     done: bool = False
@@ -320,7 +331,7 @@ class WorkerProcess:
         if kind == "ready":
             self.ready = True
         elif kind == "done":
-            self.done = True
+            self.done = self._may_end
         elif kind == "quit":
             self.quit = True
         else:
@@ -345,11 +356,15 @@ class WorkerProcess:
         self.pump()
         self.child.close()
         self.child = None
-        if self.done or code == 0:
+        if self.done or (code == 0 and self._may_end):
             self.done = True
             return
         self.journal.event("restart", process=self.name, exit_code=code)
         self._plan_restart(f"the {self.name} process ended ({ending(code)})")
+
+    @property
+    def _may_end(self) -> bool:
+        return self.may_leave or bool(self._told)
 
     def _kill_if_hanging(self, child: Child) -> None:
         if self.heartbeat is None or not self.ready or self._killed:

@@ -2,15 +2,17 @@
 
 The recording is only read, the copy is a new folder laid out like it: sealed record files, session.json,
 events.jsonl and mesh files. What is lost stands in the copy as gap records with the reason "damaged", so
-that it accounts for itself. Recovering the same recording again gives the same record files, byte for
-byte. Other files in the folder are left where they are.
+that it accounts for itself. What was deleted on purpose is not lost: the copy of a session has the events
+that tell of it, and that of a camera's folder gap records with the reason "deleted". Recovering the same
+recording again gives the same record files, byte for byte. Other files in the folder are left where they are.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,15 @@ from capture._missing_meshes import NO_NUMBERS, Numbers, tell_missing_meshes
 from capture._new_folder import make_new_folder
 from capture._segment_survey import numbered_name
 from capture._verify_ledger import COUNTED_REASONS
+from capture.deleted import DeletedSegment, deleted_segments, deletion_notes, of_series
 from capture.ledger import DISK_FULL, ENCODE_FAILED, KILLED, LOST_AT_CAMERA, OUTAGE, RING_FULL, STOPPED
-from capture.recording import ESTIMATOR, begins_with_record, session_trouble, whole_number
+from capture.mesh_frames import whole_number
+from capture.recording import ESTIMATOR, begins_with_record, session_trouble
 from codec import durable
 from codec.durable import AppendFile
 from codec.errors import CodecError, FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader, MeshWriter
-from codec.records.account import FrameAccount
+from codec.records.account import DELETED, FrameAccount
 from codec.records.layout import FRAME
 from codec.records.reader import RecordFile
 from codec.records.recovery import FileReport, Salvage, recover_file
@@ -47,7 +51,8 @@ Progress = Callable[[int], None]
 
 @dataclass(slots=True)
 class RecoveryReport:
-    """What was saved and what was not. `notes` say what befell single files, `path` is the copy.
+    """What was saved and what was not. `notes` say what befell single files, `path` is the copy, `deleted`
+    are segments that made room for later ones.
 
     `meshes_killed`: the writer of a mesh file was killed. What it had in hand was never in the recording;
     `notes` name it where body parameters tell.
@@ -59,6 +64,7 @@ class RecoveryReport:
     mesh_loss: bool = False
     meshes_killed: bool = False
     frames_missing: int = 0
+    deleted: list[DeletedSegment] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -75,20 +81,31 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
     """
     found = session.open_session(path)
     make_new_folder(out, source=path)
-    report = RecoveryReport(out)
+    report = RecoveryReport(out, deleted=deleted_segments(path))
+    report.notes += deletion_notes(report.deleted)
     meshes = {}
     for mesh in found.meshes:
         target = _target(found.folder, mesh, out)
         meshes[target] = _recover_mesh(mesh, target, report, alone=not found.series)
         progress(session.file_size(mesh))
     for series in found.series:
-        places = _places(found.folder, series, out, alone=path.is_file())
+        gone = of_series(report.deleted, series.segments[0].parent.name)
+        # In the copy of a session the events say what is gone; elsewhere something has to stand in its place.
+        left_out = gone if found.is_session else ()
+        places = _places(found.folder, series, out, left_out, alone=path.is_file())
         beside = [numbers for mesh, numbers in meshes.items() if mesh.parent == places[0][1].parent]
-        recovery = _Series(places, sum(map(len, beside)), report, alone=path.is_file())
+        recovery = _Series(
+            places,
+            sum(map(len, beside)),
+            report,
+            gone=gone,
+            tells_gone=not found.is_session,
+            alone=path.is_file(),
+        )
         if beside and report.meshes_killed:
             report.notes += tell_missing_meshes(series.name, recovery.results, beside)
         recovery.recover(_totals(found.info, series.name), progress)
-    if not report.records.recovered and not report.meshes:
+    if not (report.records.recovered or report.meshes or report.deleted):
         raise NotOurFileError(f"{path}: there is nothing in it that can be recovered")
     if path.is_dir():
         _copy_session_files(path, out, report)
@@ -123,7 +140,9 @@ _Place = tuple[Path | None, Path]
 """A segment and where its copy goes; None for a segment that is no longer there."""
 
 
-def _places(folder: Path, series: session.Series, out: Path, *, alone: bool) -> list[_Place]:
+def _places(
+    folder: Path, series: session.Series, out: Path, gone: Sequence[DeletedSegment], *, alone: bool
+) -> list[_Place]:
     if alone:  # whatever it is called: in its new folder it is the first and only segment
         return [(series.segments[0], session.segment_path(out, 0))]
     found: list[_Place] = [
@@ -131,30 +150,53 @@ def _places(folder: Path, series: session.Series, out: Path, *, alone: bool) -> 
         for segment in series.segments
     ]
     prefix, last = numbered_name(series.segments[-1])
-    if last - len(found) > _PLACEHOLDERS_MAX:
+    without = {numbered_name(Path(segment.path))[1] for segment in gone if segment.path.suffix == ".nrig"}
+    if last - len(found) - len(without) > _PLACEHOLDERS_MAX:
         return found  # whoever numbered these meant something else
     there: dict[int, _Place] = {numbered_name(place[1])[1]: place for place in found}
     parent = found[0][1].parent
     return [
         there.get(number, (None, session.segment_path(parent, number, prefix=prefix)))
         for number in range(last + 1)
+        if number in there or number not in without
     ]
 
 
 class _Series:
-    """One camera's segments on their way into the copy. What cannot be read keeps its place, empty."""
+    """One camera's segments on their way into the copy. What cannot be read keeps its place, empty.
 
-    def __init__(self, places: list[_Place], meshes: int, report: RecoveryReport, *, alone: bool) -> None:
+    meshes: how many lie beside them. gone: segments, and mesh files, that were deleted on purpose; with
+    `tells_gone` gap records in the first copy tell of them.
+    """
+
+    def __init__(
+        self,
+        places: list[_Place],
+        meshes: int,
+        report: RecoveryReport,
+        *,
+        gone: Sequence[DeletedSegment],
+        tells_gone: bool,
+        alone: bool,
+    ) -> None:
         self._places, self._report = places, report
-        self._account = FrameAccount({**COUNTED_REASONS, **_TOTALLED_REASONS})
+        self._gone, self._tells_gone = gone, tells_gone
+        self._gone_names = {segment.path.name for segment in gone}
+        # Of a single file nothing says whether what was counted as missing by its end stands in the next one.
+        reasons = {} if alone else {**COUNTED_REASONS, **_TOTALLED_REASONS}
+        self._account = FrameAccount(reasons, alone=alone)
         self._mesh_streams: set[int] = set()
         self._names: dict[int, str] = {}
         self._totals: dict[str, dict[str, int]] = {}
         self.results: list[Numbers] = []
         """Frame numbers of body parameters."""
         self._readable = [self._survey(place, path, alone=alone) for place, (path, _) in enumerate(places)]
+        if alone:
+            self._account.unseen = self._mesh_streams
         for stream in self._mesh_streams:
             self._account.found_elsewhere(stream, meshes)
+        for stream, (frames, gaps) in self._deleted().items():
+            self._account.deleted(stream, frames, gaps)
 
     def _survey(self, place: int, path: Path | None, *, alone: bool) -> bool:
         """Take in what a segment claims to hold; False where no record is in it."""
@@ -180,6 +222,19 @@ class _Series:
                 self._names[index] = str(stream.get("name"))
         return True
 
+    def _deleted(self) -> dict[int, tuple[int, Counter[str]]]:
+        """By stream: how many frames (or meshes) were in files that are gone, and what gap records in these
+        told of, by reason."""
+        found: dict[int, tuple[int, Counter[str]]] = {}
+        for segment in self._gone:
+            for stream, told in segment.streams.items():
+                frames, gaps = found.get(stream, (0, Counter()))
+                found[stream] = frames + told.frames, gaps + told.gaps
+            for stream in self._mesh_streams if segment.meshes else ():
+                frames, gaps = found.get(stream, (0, Counter()))
+                found[stream] = frames + segment.meshes, gaps
+        return found
+
     def recover(self, totals: dict[str, dict[str, int]], progress: Progress) -> None:
         """Write all copies; `totals` is what the service counted in the end. Raises StorageError."""
         self._totals = totals
@@ -192,13 +247,15 @@ class _Series:
                     salvage.report.discarded_bytes = path.stat().st_size if path is not None else 0
                     self._copy(salvage, place, progress)
             self._report.records.add(salvage.report)
-            if path is None:
+            if path is None and target.name not in self._gone_names:
                 self._report.notes.append(f"{target.name} is missing; an empty one stands in its place")
-            elif not salvage.report.lossless:
+            elif path is not None and not salvage.report.lossless:
                 self._report.notes.append(f"{path}: {salvage.report.discarded_bytes} bytes are lost")
 
     def _copy(self, salvage: Salvage, place: int, progress: Progress) -> None:
         salvage.copy(self._account, progress)
+        if place == 0 and self._tells_gone:
+            self._tell_gone(salvage)
         for missing in self._account.missing(up_to=place):
             salvage.gap(missing.stream, missing.epoch, missing.as_gap())
             self._report.frames_missing += missing.last - missing.first + 1
@@ -208,6 +265,18 @@ class _Series:
                 salvage.gap(stream, 0, gap)
                 self._report.frames_missing += gap["count"]
         salvage.seal()
+
+    def _tell_gone(self, salvage: Salvage) -> None:
+        known = [segment for segment in self._gone if segment.first_ns]
+        span = {
+            "start_ns": min((segment.first_ns for segment in known), default=0),
+            "end_ns": max((segment.last_ns for segment in known), default=0),
+        }
+        for stream, (frames, gaps) in sorted(self._deleted().items()):
+            for reason, count in ((DELETED, frames), *sorted(gaps.items())):
+                if count:
+                    gap = {"reason": reason, "first": None, "last": None, "count": count, **span}
+                    salvage.gap(stream, 0, {**gap, "estimated": False})
 
     def _counters(self) -> dict[str, list[int]]:
         """The totals as clock records have them: a list by stream."""
@@ -304,7 +373,9 @@ def _copy_session_files(path: Path, out: Path, report: RecoveryReport) -> None:
                 f"{path / session.SESSION_FILE} is left out, {session_trouble(path)}; the rest tells as much"
             )
     events = path / session.EVENTS_FILE
-    if events.is_file():
+    if session.file_size(events) > session.EVENTS_BYTES_MAX:
+        report.notes.append(f"{events} is left out: it is larger than a session's events can be")
+    elif events.is_file():
         lines = b"".join(_blocks(events)).splitlines(keepends=True)
         whole = [line for line in lines if _is_json(line)]
         durable.write_atomically(out / session.EVENTS_FILE, b"".join(whole))

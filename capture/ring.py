@@ -21,72 +21,43 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import struct
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-# Control words (u64) at the head of the mapping: these two and _FLOOR are the producer's, the others the
-# consumer's. Nothing before _FLOOR is in use: there the producer found the ring empty.
-_PUBLISHED, _HEAD, _RELEASED, _TAIL, _FLOOR = range(5)
+from capture._ring_layout import (
+    ALIGN,
+    CONTROL_BYTES,
+    DTYPES,
+    END,
+    ENTRY,
+    ENTRY_BYTES,
+    FLOOR,
+    FRAME,
+    GAP,
+    HEAD,
+    INFO,
+    KIND_AT,
+    PUBLISHED,
+    RELEASED,
+    SHOWN_AT,
+    SHOWN_SHARE,
+    SHOWN_STREAMS,
+    SHOWN_WORDS,
+    STREAM_AT,
+    TAIL,
+    RingFrame,
+    RingSpec,
+    entry_bytes,
+    mapping_bytes,
+)
+
+__all__ = ["END", "FRAME", "GAP", "INFO", "FrameRing", "RingFrame", "RingSpec", "drain_event"]
+
 # An empty ring begins again at the front of its arena after this many bytes: what is used stays in caches,
 # and memory that is never needed is never taken. Observers find what was pushed within this.
 _LAP_BYTES = 16 << 20
-# What is shown beside the arena: for each stream three words (version, odd while it is being written; place;
-# room) and memory for one entry with its frame, given to streams in the order in which they come to need it.
-_SHOWN_AT, _SHOWN_WORDS, _SHOWN_STREAMS = 16, 3, 16
-_SHOWN_SHARE = 4
 _SHOWN_SPARE = 1.5  # a later JPEG may be larger than the first
-_CONTROL_BYTES = mmap.PAGESIZE
-_ENTRY = struct.Struct("<QQIIBBBBIIHBxQdq")
-_ENTRY_BYTES = 64
-_KIND_AT, _STREAM_AT = 24, 25  # of what _ENTRY describes: see _entry_bytes
-_ALIGN = 64
-
-# What an entry is.
-FRAME, INFO, GAP, END = 1, 2, 3, 4
-
-_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 2: np.dtype("<u2"), 3: np.dtype("<f4")}
-_DTYPE_CODES = {dtype: code for code, dtype in _DTYPES.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class RingSpec:
-    """What a child needs to attach: descriptors it inherited (-1: none), and the sizes."""
-
-    memory_fd: int
-    data_fd: int
-    space_fd: int
-    observer_fds: tuple[int, ...]
-    arena_bytes: int
-    entry_count: int
-
-    @property
-    def fds(self) -> tuple[int, ...]:
-        """All descriptors a child must inherit."""
-        return (self.memory_fd, self.data_fd, self.space_fd, *self.observer_fds)
-
-
-@dataclass(frozen=True, slots=True)
-class RingFrame:
-    """One entry of the ring. `data` and `meta` are views into it (consumer) or copies (observer).
-
-    kind FRAME: data has the frame's shape and dtype. INFO, GAP and END: data is UTF-8 JSON.
-    """
-
-    sequence: int
-    kind: int
-    stream: int
-    clock: int
-    epoch: int
-    number: int
-    device_time_s: float
-    monotonic_ns: int
-    data: npt.NDArray[np.generic]
-    meta: bytes
-    end_position: int
 
 
 class FrameRing:
@@ -94,13 +65,13 @@ class FrameRing:
 
     def __init__(self, spec: RingSpec) -> None:
         self.spec = spec
-        self._size = _mapping_bytes(spec.arena_bytes, spec.entry_count)
+        self._size = mapping_bytes(spec.arena_bytes, spec.entry_count)
         self._map = mmap.mmap(spec.memory_fd, self._size)
         self._view = memoryview(self._map)
-        self._words = self._view[:_CONTROL_BYTES].cast("Q")
-        self._arena_at = _CONTROL_BYTES + spec.entry_count * _ENTRY_BYTES
+        self._words = self._view[:CONTROL_BYTES].cast("Q")
+        self._arena_at = CONTROL_BYTES + spec.entry_count * ENTRY_BYTES
         self._arena = np.frombuffer(self._map, np.uint8, spec.arena_bytes, self._arena_at)
-        self._taken = self._visible = int(self._words[_RELEASED])
+        self._taken = self._visible = int(self._words[RELEASED])
         self._fence_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     @classmethod
@@ -108,7 +79,7 @@ class FrameRing:
         """A new, empty ring of `arena_bytes` for data (rounded up to whole pages)."""
         arena_bytes = -(-arena_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         memory_fd = os.memfd_create("nightrig-ring", os.MFD_CLOEXEC)
-        os.ftruncate(memory_fd, _mapping_bytes(arena_bytes, entry_count))
+        os.ftruncate(memory_fd, mapping_bytes(arena_bytes, entry_count))
         flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
         fds = [os.eventfd(0, flags) for _ in range(2 + observers)]
         return cls(RingSpec(memory_fd, fds[0], fds[1], tuple(fds[2:]), arena_bytes, entry_count))
@@ -116,8 +87,8 @@ class FrameRing:
     @classmethod
     def of_memory(cls, memory_fd: int, *, entry_count: int = 4096) -> FrameRing:
         """A ring to look at from outside, by its memory alone."""
-        rest = os.fstat(memory_fd).st_size - _CONTROL_BYTES - entry_count * _ENTRY_BYTES
-        arena_bytes = rest * _SHOWN_SHARE // (_SHOWN_SHARE + 1)
+        rest = os.fstat(memory_fd).st_size - CONTROL_BYTES - entry_count * ENTRY_BYTES
+        arena_bytes = rest * SHOWN_SHARE // (SHOWN_SHARE + 1)
         return cls(RingSpec(memory_fd, -1, -1, (), arena_bytes, entry_count))
 
     # ---- producer ----
@@ -142,23 +113,23 @@ class FrameRing:
         below 0 or beyond 64 bits, more than three dimensions, other types than those of PIXEL_FORMATS.
         """
         array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
-        need = -(-(array.nbytes + len(meta)) // _ALIGN) * _ALIGN
+        need = -(-(array.nbytes + len(meta)) // ALIGN) * ALIGN
         start = self._room_for(need)
         if start is None:
             return False
         words = self._words
-        published = words[_PUBLISHED]
+        published = words[PUBLISHED]
         stamp = (number, float("nan") if device_time_s is None else device_time_s, monotonic_ns)
-        entry = _entry_bytes((published + 1, start, epoch, len(meta), kind, stream, clock), array, stamp)
+        entry = entry_bytes((published + 1, start, epoch, len(meta), kind, stream, clock), array, stamp)
         if not self.queued:
-            words[_FLOOR] = start
-        words[_HEAD] = start + need  # before the copy, so that observers see their frame being overwritten
+            words[FLOOR] = start
+        words[HEAD] = start + need  # before the copy, so that observers see their frame being overwritten
         self._fence()
         self._copy_in(start % self.spec.arena_bytes, array, meta)
-        at = _CONTROL_BYTES + (published % self.spec.entry_count) * _ENTRY_BYTES
-        self._view[at : at + _ENTRY_BYTES] = entry
+        at = CONTROL_BYTES + (published % self.spec.entry_count) * ENTRY_BYTES
+        self._view[at : at + ENTRY_BYTES] = entry
         self._fence()
-        words[_PUBLISHED] = published + 1
+        words[PUBLISHED] = published + 1
         self._signal_readers()
         return True
 
@@ -175,17 +146,17 @@ class FrameRing:
     ) -> None:
         """Let observers see a frame that the ring refused; it is no part of the queue and may be overwritten
         at any time. One that does not fit beside the arena is not shown."""
-        need = _ENTRY_BYTES + data.nbytes + len(meta)
+        need = ENTRY_BYTES + data.nbytes + len(meta)
         place = self._shown_place(stream, need)
         if place is None:
             return
-        words, version = self._words, _SHOWN_AT + stream * _SHOWN_WORDS
+        words, version = self._words, SHOWN_AT + stream * SHOWN_WORDS
         head = (0, 0, epoch, len(meta), FRAME, stream, clock)
-        entry = _entry_bytes(head, data, (number, float("nan"), monotonic_ns))
+        entry = entry_bytes(head, data, (number, float("nan"), monotonic_ns))
         words[version] = words[version] | 1
         self._fence()
-        self._view[place : place + _ENTRY_BYTES] = entry
-        at = place + _ENTRY_BYTES
+        self._view[place : place + ENTRY_BYTES] = entry
+        at = place + ENTRY_BYTES
         target = np.frombuffer(self._map, np.uint8, data.nbytes, at)
         np.copyto(target.view(data.dtype).reshape(data.shape), data)
         self._view[at + data.nbytes : at + data.nbytes + len(meta)] = meta
@@ -197,16 +168,16 @@ class FrameRing:
     def _shown_place(self, stream: int, need: int) -> int | None:
         """Where in the mapping a frame of this stream is shown; None where there is no room for it."""
         words = self._words
-        if not 0 <= stream < _SHOWN_STREAMS:
+        if not 0 <= stream < SHOWN_STREAMS:
             return None
-        at = _SHOWN_AT + stream * _SHOWN_WORDS
+        at = SHOWN_AT + stream * SHOWN_WORDS
         if words[at + 2] >= need:
             return int(words[at + 1])
         if words[at + 2]:
             return None
-        taken = [_SHOWN_AT + i * _SHOWN_WORDS for i in range(_SHOWN_STREAMS)]
+        taken = [SHOWN_AT + i * SHOWN_WORDS for i in range(SHOWN_STREAMS)]
         begin = max([self._arena_at + self.spec.arena_bytes, *(words[t + 1] + words[t + 2] for t in taken)])
-        room = -(-int(need * _SHOWN_SPARE) // _ALIGN) * _ALIGN
+        room = -(-int(need * _SHOWN_SPARE) // ALIGN) * ALIGN
         if begin + room > self._size:
             return None
         words[at + 1], words[at + 2] = begin, room
@@ -219,7 +190,7 @@ class FrameRing:
             raise ValueError(
                 f"a frame of {need} bytes needs a ring of {2 * need}, not {arena_bytes}: raise queue_mb"
             )
-        head, queued = words[_HEAD], self.queued
+        head, queued = words[HEAD], self.queued
         place = head % arena_bytes
         begin_again = not queued and place >= _LAP_BYTES
         start = head + arena_bytes - place if begin_again or place + need > arena_bytes else head
@@ -256,36 +227,36 @@ class FrameRing:
     @property
     def _tail(self) -> int:
         """Where what is queued begins."""
-        return max(self._words[_TAIL], self._words[_FLOOR])
+        return max(self._words[TAIL], self._words[FLOOR])
 
     @property
     def fill(self) -> float:
         """How full the ring is, 0 to 1, by bytes or by entries, whichever is nearer to full."""
         queued = self.queued
-        by_bytes = (self._words[_HEAD] - self._tail) / self.spec.arena_bytes if queued else 0.0
+        by_bytes = (self._words[HEAD] - self._tail) / self.spec.arena_bytes if queued else 0.0
         return float(min(1.0, max(by_bytes, queued / self.spec.entry_count, 0.0)))
 
     @property
     def queued(self) -> int:
         """Entries published and not yet released."""
-        return int(self._words[_PUBLISHED] - self._words[_RELEASED])
+        return int(self._words[PUBLISHED] - self._words[RELEASED])
 
     @property
     def published(self) -> int:
         """Entries pushed since the ring was made, by every producer it had."""
-        return int(self._words[_PUBLISHED])
+        return int(self._words[PUBLISHED])
 
     @property
     def released(self) -> int:
         """Entries that have left the ring by its consumer since it was made."""
-        return int(self._words[_RELEASED])
+        return int(self._words[RELEASED])
 
     # ---- consumer ----
 
     def take(self) -> RingFrame | None:
         """The next entry, as views that stay valid until it is released; None where there is none."""
         if self._taken >= self._visible:
-            self._visible = int(self._words[_PUBLISHED])
+            self._visible = int(self._words[PUBLISHED])
             if self._taken >= self._visible:
                 return None
             self._fence()
@@ -296,8 +267,8 @@ class FrameRing:
     def release(self, frame: RingFrame) -> None:
         """Give the memory of this entry, and of all before it, back to the producer."""
         self._fence()  # whoever read the frame has read it by now
-        self._words[_RELEASED] = frame.sequence  # first: killed in between, the memory is merely freed later
-        self._words[_TAIL] = frame.end_position
+        self._words[RELEASED] = frame.sequence  # first: killed in between, the memory is merely freed later
+        self._words[TAIL] = frame.end_position
         try:
             os.eventfd_write(self.spec.space_fd, 1)
         except BlockingIOError:
@@ -310,34 +281,34 @@ class FrameRing:
 
         Also None where the frame was overwritten while it was copied: the next one is there by then.
         """
-        published = int(self._words[_PUBLISHED])
+        published = int(self._words[PUBLISHED])
         self._fence()
         # The entry of the frame that is pushed now may be half written: it has the place of the oldest.
         oldest = max(after, published - self.spec.entry_count + 1, 0)
         for position in range(published - 1, oldest - 1, -1):
-            at = _CONTROL_BYTES + (position % self.spec.entry_count) * _ENTRY_BYTES
-            if self._map[at + _KIND_AT] == kind and self._map[at + _STREAM_AT] == stream:
+            at = CONTROL_BYTES + (position % self.spec.entry_count) * ENTRY_BYTES
+            if self._map[at + KIND_AT] == kind and self._map[at + STREAM_AT] == stream:
                 return self._entry(position, copy=True)
         return None
 
     def glimpse(self, stream: int, *, after_ns: int) -> RingFrame | None:
         """A copy of the frame of that stream which a full ring refused last, if it was taken after that
         moment; or None. Its sequence is 0: it was never in the queue."""
-        words, at = self._words, _SHOWN_AT + stream * _SHOWN_WORDS
+        words, at = self._words, SHOWN_AT + stream * SHOWN_WORDS
         version, place = int(words[at]), int(words[at + 1])
         if not version or version & 1:
             return None
         self._fence()
-        fields = _ENTRY.unpack_from(self._map, place)
+        fields = ENTRY.unpack_from(self._map, place)
         if fields[14] <= after_ns:
             return None
         _, _, epoch, meta_bytes, kind, _, clock, dtype_code = fields[:8]
         height, width, channels, ndim, number, device_time_s, monotonic_ns = fields[8:]
-        dtype = _DTYPES.get(dtype_code)
+        dtype = DTYPES.get(dtype_code)
         data_bytes = height * width * channels * (dtype.itemsize if dtype else 0)
-        if dtype is None or _ENTRY_BYTES + data_bytes + meta_bytes > words[at + 2]:
+        if dtype is None or ENTRY_BYTES + data_bytes + meta_bytes > words[at + 2]:
             return None  # read while it was being written
-        start = place + _ENTRY_BYTES
+        start = place + ENTRY_BYTES
         pixels = np.frombuffer(self._map, np.uint8, data_bytes, start).copy()
         meta = bytes(self._view[start + data_bytes : start + data_bytes + meta_bytes])
         self._fence()
@@ -347,17 +318,17 @@ class FrameRing:
         return RingFrame(0, kind, stream, clock, epoch, number, device_time_s, monotonic_ns, data, meta, 0)
 
     def _entry(self, position: int, *, copy: bool) -> RingFrame | None:
-        at = _CONTROL_BYTES + (position % self.spec.entry_count) * _ENTRY_BYTES
-        fields = _ENTRY.unpack_from(self._map, at)
+        at = CONTROL_BYTES + (position % self.spec.entry_count) * ENTRY_BYTES
+        fields = ENTRY.unpack_from(self._map, at)
         sequence, start, epoch, meta_bytes, kind, stream, clock, dtype_code = fields[:8]
         height, width, channels, ndim, number, device_time_s, monotonic_ns = fields[8:]
         if copy:
             self._fence()
         if sequence != position + 1 or (copy and not self._still_there(position, start)):
             return None
-        dtype, place = _DTYPES[dtype_code], start % self.spec.arena_bytes
+        dtype, place = DTYPES[dtype_code], start % self.spec.arena_bytes
         data_bytes = height * width * channels * dtype.itemsize
-        end = -(-(start + data_bytes + meta_bytes) // _ALIGN) * _ALIGN
+        end = -(-(start + data_bytes + meta_bytes) // ALIGN) * ALIGN
         pixels: npt.NDArray[np.generic] = self._arena[place : place + data_bytes].view(dtype)
         data = pixels.reshape((height, width, channels)[:ndim])
         meta_at = self._arena_at + place + data_bytes
@@ -382,8 +353,8 @@ class FrameRing:
         )
 
     def _still_there(self, position: int, start: int) -> bool:
-        overwritten = self._words[_HEAD] - start > self.spec.arena_bytes
-        return not overwritten and self._words[_PUBLISHED] - position < self.spec.entry_count
+        overwritten = self._words[HEAD] - start > self.spec.arena_bytes
+        return not overwritten and self._words[PUBLISHED] - position < self.spec.entry_count
 
     def close(self) -> None:
         """Close the descriptors; the memory goes with the last process (and view) that holds it."""
@@ -397,26 +368,6 @@ def _signal(fd: int) -> None:
         BlockingIOError
     ):  # nobody has read it for 2^64 frames; it is readable all the same
         os.eventfd_write(fd, 1)
-
-
-def _mapping_bytes(arena_bytes: int, entry_count: int) -> int:
-    return _CONTROL_BYTES + entry_count * _ENTRY_BYTES + arena_bytes + arena_bytes // _SHOWN_SHARE
-
-
-def _entry_bytes(
-    place: tuple[int, int, int, int, int, int, int],
-    array: npt.NDArray[np.generic],
-    stamp: tuple[int, float, int],
-) -> bytes:
-    """An entry of the table. `place`: sequence, start, epoch, bytes of meta, kind, stream, clock."""
-    height, width, channels = (*array.shape, 1, 1, 1)[:3]
-    dtype_code = _DTYPE_CODES.get(array.dtype)
-    if dtype_code is None or array.ndim > 3:
-        raise ValueError(f"no ring carries {array.dtype} of shape {array.shape}: see PIXEL_FORMATS")
-    try:
-        return _ENTRY.pack(*place, dtype_code, height, width, channels, array.ndim, *stamp)
-    except struct.error as error:
-        raise ValueError(f"frame {stamp[0]} of stream {place[5]} does not fit an entry: {error}") from error
 
 
 def drain_event(fd: int) -> None:

@@ -140,7 +140,7 @@ class CameraFiles:
         self._sync.remove(writer.file)
         self._sealing.append(writer)
         # A poisoned one as well: closing waits for a sync under way.
-        self._sealer.submit(_seal, writer, self._counters(), self._clock_pair(), self._sync.on_error)
+        self._sealer.submit(_seal, writer, self._counters(), self._clock_pair(), self._sync.tell)
 
     @property
     def unsynced_bytes(self) -> int:
@@ -194,7 +194,7 @@ def _seal(
     writer: RecordWriter,
     counters: dict[str, Any],
     pair_ns: tuple[int, int] | None,
-    on_error: SyncError,
+    tell: SyncError,
 ) -> None:
     """Without its index (where the disk is full) the file is scanned, every record in it is whole; but that
     its end may not be on the disk must be told, once."""
@@ -208,4 +208,4 @@ def _seal(
         writer.seal()
     except StorageError as error:
         if file.poisoned:
-            on_error(file, error)
+            tell(file, error)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capture.given_files import read_small
 from codec import durable
 from codec.errors import ConfigError, FormatError, NotOurFileError, StorageError
 from codec.records.reader import RecordFile
@@ -29,6 +30,8 @@ EVENTS_FILE = "events.jsonl"
 PEOPLE = "people"
 PARAMETERS_PREFIX = "parameters-"
 MESH_PREFIX = "mesh-"
+EVENTS_BYTES_MAX = 256 << 20
+"""Events are limited in rate: a file that is larger is not ours."""
 _MESH_SUFFIXES = {"bodycompress": "xz", "native": "nrm"}
 _MESH_FILES = (".xz", ".zst", ".zstd", ".nrm")
 """What a mesh file that is named alone may be called; those of a session have the names above."""
@@ -67,6 +70,11 @@ def list_segments(folder: Path, *, prefix: str = "", suffix: str = "nrig") -> li
         if match and (match["prefix"] or "") == prefix and match["suffix"] == suffix:
             found.append((int(match["number"]), path))
     return [path for _, path in sorted(found)]
+
+
+def is_segment_name(name: str) -> bool:
+    """Whether a file of a camera's folder (or of people/) may be called that."""
+    return _SEGMENT.match(name) is not None
 
 
 def broken_link(segment: Path) -> str:
@@ -204,7 +212,7 @@ def load_session(folder: Path) -> dict[str, Any]:
     """session.json, or {} where there is none or it is broken: the record files say all that is needed."""
     try:
         path = folder / SESSION_FILE
-        value = json.loads(path.read_text()) if path.is_file() else {}  # a pipe would keep us waiting
+        value = json.loads(read_small(path)) if path.is_file() else {}  # a pipe would keep us waiting
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

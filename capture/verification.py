@@ -25,10 +25,12 @@ from capture._segment_survey import numbered_name
 from capture._verify_file import BadStretch, FileCheck, check_file
 from capture._verify_ledger import SeriesLedger, StreamCount
 from capture.deleted import DeletedSegment, deleted_segments, deletion_notes, of_series
-from capture.recording import RecordedGap, Recording, begins_with_record, whole_number
+from capture.mesh_frames import whole_number
+from capture.recording import RecordedGap, Recording, begins_with_record
 from codec.errors import FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader
 from codec.records import numbers
+from codec.records.account import DELETED
 
 CLEAN, EMPTY, LOSS, UNACCOUNTED, DAMAGE = "clean", "empty", "loss", "unaccounted", "damage"
 
@@ -66,7 +68,8 @@ class Report:
             return UNACCOUNTED
         if self.is_session and not (self.frames or self.meshes or self.meshes_lost or self.deleted):
             return EMPTY
-        return LOSS if self.gaps or self.meshes_lost else CLEAN
+        lost = [gap for gap in self.gaps if gap.reason != DELETED]
+        return LOSS if lost or self.meshes_lost else CLEAN
 
 
 def total_bytes(path: Path) -> int:
@@ -114,6 +117,7 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
                 meshes_closed=all(mesh.closed for mesh in beside),
                 deleted=gone,
                 to_the_end=bool(files) and files[-1].path == series.segments[-1],
+                alone=alone,
             )
             findings = ledger.compare()
             report.problems += findings.problems

@@ -26,7 +26,8 @@ from capture.camera import COUNTERS as CAMERA_COUNTERS
 from capture.camera import DONE, MAX_STREAMS
 from capture.counters import CounterPage
 from capture.effort import EffortLadder, Load
-from capture.lane import CameraCounts, Lane, LaneLoad, LaneSettings
+from capture.lane import Lane, LaneLoad, LaneSettings
+from capture.lane_account import CameraCounts
 from capture.people import MeshSeries
 from capture.reserve import Reserve, ReserveMb
 from capture.ring import FrameRing, RingSpec, drain_event
@@ -386,7 +387,7 @@ class _Writer:
                 i: CameraCounts(page[f"captured{i}"], page[f"dropped{i}"], page[f"lost{i}"])
                 for i in range(MAX_STREAMS)
             }
-            lane.settle(counts, self._end_ns(lane))
+            lane.account.settle(counts, self._end_ns(lane))
 
     def _end_ns(self, lane: Lane) -> int:
         """When the camera stopped, which may be long ago where the disk was slow or we were stuck."""

@@ -21,8 +21,8 @@
     ├── CalibrationError        pictures or files that do not say where cameras stand or what their lenses do
     └── TrialError              this machine could not be measured
 
-A message says what is wrong, where (file, offset, record, key) and what to do about it, in one line:
-the command line prints it as it stands.
+A message says what is wrong, where (file, offset, record, key) and what to do about it, in one line,
+whatever names it quotes: the command line prints it as it stands.
 """
 
 from __future__ import annotations
@@ -31,11 +31,16 @@ import shlex
 import sys
 from pathlib import Path
 
+from codec.one_line import one_line
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 
 class NightrigError(Exception):
     """Root of the tree; `except NightrigError` catches everything the command line explains."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ConfigError(NightrigError):

@@ -9,7 +9,7 @@ from codec.errors import ConfigError
 
 _PICTURES = ("bgr8", "jpeg", "y8")
 _BLOCK_PX = 16
-"""Video encoders fill pictures up to whole blocks at the right and the bottom, which players cut off again."""
+"""Video encoders fill pictures up to whole blocks at the right and the bottom; players cut that off again."""
 
 
 def with_lens(info: CameraInfo, lens: Intrinsics) -> CameraInfo:

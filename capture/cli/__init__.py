@@ -6,16 +6,19 @@ Exit codes: 0 done, 1 failed, 2 usage (a wrong argument or rig file), 3 done wit
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 from capture._system import explain_import_error
-from codec.errors import ConfigError, NightrigError
+from codec.errors import ConfigError, NightrigError, StorageError
 
 _VERBS = (
     "cameras",
@@ -77,14 +80,33 @@ def _version() -> str:
         return "(not installed)"
 
 
+def _print_any_name() -> None:
+    """Names on the disk are bytes: one that is no text, or not in this encoding, is told with escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _refuse_impossible_names(args: argparse.Namespace) -> None:
+    """Names that are too long, or lie where nobody may look, before a verb looks. Raises StorageError."""
+    for value in vars(args).values():
+        if isinstance(value, Path):
+            try:
+                value.lstat()
+            except OSError as error:
+                if error.errno in (errno.ENAMETOOLONG, errno.EACCES):
+                    raise StorageError(f"cannot look at {value}: {error.strerror}") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; what goes wrong is one line on stderr."""
+    _print_any_name()
     argv = list(sys.argv[1:] if arguments is None else arguments)
     verb = next((word for word in argv if not word.startswith("-")), None)
     try:
         args, unknown = build_parser(verb).parse_known_args(argv)
         if unknown:  # argparse itself would point to the help of all verbs
             args.refuse(f"unrecognized arguments: {' '.join(unknown)}")
+        _refuse_impossible_names(args)
         return int(args.run(args))
     except ConfigError as error:
         print(f"nightrig: {error}", file=sys.stderr)

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from codec.one_line import one_line
+
 _EVERY_S = 0.1
 _REDRAWN_S = 0.5
 _PLAIN_EVERY_S = 10.0
@@ -80,7 +82,7 @@ class Progress:
         with self._lock:
             if not self._closed.is_set():
                 self._wipe()
-                self._print(f"{line}\n")
+                self._print(f"{one_line(line)}\n")
                 if self._shown:
                     self._draw()
 

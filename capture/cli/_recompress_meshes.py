@@ -59,7 +59,7 @@ def _lines(report: MeshReport, name: str) -> list[str]:
     kept = len(report.repacked) - len(changed)
     lines = []
     if changed:
-        lines += [table(_HEADER, [_row(each) for each in changed]), ""]
+        lines += [*table(_HEADER, [_row(each) for each in changed]), ""]
     if kept:
         lines.append(f"{plural(kept, 'mesh file')} would not have become smaller, and stays as it was")
     lines += [f"taken away: {path}, the second copy of an interrupted run" for path in report.tidied]

@@ -10,7 +10,7 @@ from typing import Any
 from capture.cli._ctrl_c import CtrlC
 from capture.cli._meshes import kind_of
 from capture.cli._progress import Progress, size
-from capture.cli._tables import plural
+from capture.cli._tables import as_text, plural
 from codec.errors import ConfigError
 from codec.mesh import MeshReader
 from codec.mesh.conversion import WAYS, Converted, Target, convert
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_facts(args, done, before, after, code)))
     else:
-        print("\n".join([*_notes(done), _summary(args.out, done, before, after)]))
+        print(as_text([*_notes(done), _summary(args.out, done, before, after)]))
     return code
 
 

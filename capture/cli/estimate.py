@@ -189,4 +189,4 @@ def _table(outcomes: Mapping[Path, EstimationOutcome]) -> str:
         for out, x in outcomes.items()
     ]
     told = [outcome.summary for outcome in outcomes.values() if outcome.summary]
-    return "\n".join([table(header, rows), *told])
+    return "\n".join([*table(header, rows), *told])

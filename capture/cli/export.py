@@ -10,7 +10,7 @@ from pathlib import Path
 from capture._new_folder import check_new_folder
 from capture.cli._kernels import warn_of_showing
 from capture.cli._progress import Progress
-from capture.cli._tables import plural
+from capture.cli._tables import as_text, plural
 from capture.export import FORMATS, ExportJob, Selection, export
 from capture.recording import Recording
 from codec.errors import ConfigError
@@ -84,9 +84,9 @@ def run(args: argparse.Namespace) -> int:
         finally:
             for bar in bars:
                 bar.close()
-        print("\n".join([*job.notes, f"{plural(job.files, 'file')} in {args.out}"]))
-        for damage in recording.damage:
-            print(f"left out: {damage.path} at byte {damage.offset}: {damage.what}")
+        lines = [*job.notes, f"{plural(job.files, 'file')} in {args.out}"]
+        lines += [f"left out: {d.path} at byte {d.offset}: {d.what}" for d in recording.damage]
+        print(as_text(lines))
         return 3 if recording.damage else 0
 
 

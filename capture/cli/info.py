@@ -12,7 +12,7 @@ from typing import Any
 from capture.cli._codecs import codec_counts, codec_words, lossy_streams
 from capture.cli._meshes import MESH_HEADER, mesh_facts, mesh_row
 from capture.cli._progress import clock, size
-from capture.cli._tables import plural, table
+from capture.cli._tables import as_text, plural, table
 from capture.deleted import deleted_facts, deleted_segments, deletion_notes
 from capture.recording import RecordedStream, Recording
 from capture.session import SESSION_FILE
@@ -113,25 +113,25 @@ def _stream(stream: RecordedStream, meshes: dict[Path, int], loss: StatedLoss | 
 def _text(facts: dict[str, Any], losses: list[str]) -> str:
     if not facts["streams"] and len(facts["mesh_files"]) == 1:
         lines = [*_mesh_lines(facts), "", *_unclosed(facts), *_damage_lines(facts)]
-        return "\n".join(lines).rstrip()
+        return as_text(lines).rstrip()
     begun = f"started {facts['started']}, " if facts["started"] else ""
     lines = [
         facts["path"],
         f"{begun}{clock(facts['duration_s'])} long, {size(facts['file_bytes'])} in "
         f"{plural(facts['segments'], 'segment')}, {_sealed(facts)}",
         "",
-        table(_HEADER, [_row(name, stream) for name, stream in facts["streams"].items()], left=3),
+        *table(_HEADER, [_row(name, stream) for name, stream in facts["streams"].items()], left=3),
     ]
     if facts["mesh_files"]:
         lines += ["", *_mesh_lines(facts)]
     if facts["meshes"]:
         lines += ["", f"{plural(facts['meshes'], 'mesh', 'meshes')}, {size(facts['mesh_bytes'])}"]
     lines += ["", *losses, *facts["notes"], *_missing(facts), *_damage_lines(facts)]
-    return "\n".join(lines)
+    return as_text(lines)
 
 
 def _mesh_lines(facts: dict[str, Any]) -> list[str]:
-    return [table(MESH_HEADER, [mesh_row(each) for each in facts["mesh_files"]], left=2)]
+    return table(MESH_HEADER, [mesh_row(each) for each in facts["mesh_files"]], left=2)
 
 
 def _damage_lines(facts: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from capture.cli._kernels import warn_of_recompressing
 from capture.cli._meshes import parse_mesh_target
 from capture.cli._progress import Progress, size
 from capture.cli._recompress_meshes import recompress_meshes
-from capture.cli._tables import plural, table
+from capture.cli._tables import as_text, plural, table
 from capture.recompression import CameraReport, Recompression, RecompressionReport, Step
 from capture.session import is_mesh_path
 from codec.depth import CODEC_NAMES
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"nightrig: interrupted; {goes_on}", file=sys.stderr)
         return INTERRUPTED
-    print(json.dumps({**facts, "exit_code": code}) if args.json else "\n".join(lines))
+    print(json.dumps({**facts, "exit_code": code}) if args.json else as_text(lines))
     return code
 
 
@@ -104,7 +104,7 @@ def _depth(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
         ):
             report = work.run(_Teller(progress, pace))
     code = 3 if report.left_alone else 0
-    return _facts(report, code, given_up), [_text(report)], code
+    return _facts(report, code, given_up), _lines(report), code
 
 
 class _Pace:
@@ -191,17 +191,18 @@ def _ratio(camera: CameraReport) -> float | None:
     return round(camera.before_bytes / camera.after_bytes, 3) if camera.after_bytes else None
 
 
-def _text(report: RecompressionReport) -> str:
-    total, lines = report.total(), []
+def _lines(report: RecompressionReport) -> list[str]:
+    total = report.total()
+    lines: list[str] = []
     if total.rewritten:
         cameras = [camera for camera in report.cameras if camera.rewritten]
         rows = [_row(camera) for camera in ([*cameras, total] if len(cameras) > 1 else cameras)]
-        lines += [table(_HEADER, rows), ""]
+        lines += [*table(_HEADER, rows), ""]
         if total.kept:
             lines.append(f"{plural(total.kept, 'frame')} would have become larger and stay as they were")
     lines += [f"left alone: {left.why}" for left in report.left_alone]
     lines.append(_verdict(report, total))
-    return "\n".join(lines)
+    return lines
 
 
 def _row(camera: CameraReport) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from capture.cli._progress import Progress, size
-from capture.cli._tables import plural
+from capture.cli._tables import as_text, plural
 from capture.recovery import RecoveryReport, recover
 from capture.verification import total_bytes
 
@@ -21,6 +21,7 @@ Never touches the recording. The copy holds every whole record whose checksum is
 for what is missing: `nightrig verify` on it finds no damage, only the ledger. Of a session, session.json,
 events.jsonl and mesh files are copied too; other files in the folder stay where they are. The copy of a
 single file is DIR/000.nrig, whatever the file is called; that of a mesh file keeps its name.
+What was deleted to make room (record.when_full) is told and is no loss.
 exit codes: 0 nothing that was on the disk was lost; 3 recovered with loss, and what; 1 failed; 2 usage."""
 
 
@@ -54,7 +55,7 @@ def _text(report: RecoveryReport) -> str:
         lines.append(f"missing    {missing} that nothing accounted for, now written down in {gaps}")
     verdict = _verdict(report)
     lines.append(f"{verdict}: {report.path}")
-    return "\n".join(lines)
+    return as_text(lines)
 
 
 def _verdict(report: RecoveryReport) -> str:
@@ -62,6 +63,8 @@ def _verdict(report: RecoveryReport) -> str:
         return "recovered WITH LOSS (see above)"
     if report.meshes_killed:
         return "nothing on the disk was lost; what a killed writer of meshes had in hand was (see above)"
+    if report.deleted:
+        return "nothing was lost but what was deleted on purpose (see above)"
     return "nothing was lost"
 
 

@@ -11,7 +11,7 @@ from capture.cli._codecs import Lossy, bound_words, lossy_streams
 from capture.cli._ctrl_c import CtrlC
 from capture.cli._kernels import warn_of_verifying
 from capture.cli._progress import Progress, clock, size
-from capture.cli._tables import plural, table
+from capture.cli._tables import as_text, plural, table
 from capture.deleted import deleted_facts
 from capture.recording import RecordedGap, Recording
 from capture.session import is_mesh_path
@@ -36,7 +36,7 @@ _WORDS = {
     DAMAGE: "DAMAGED: see above; `nightrig recover` makes a clean copy of what is whole",
 }
 _KILLED = "CLEAN: everything in it is {right}, up to the moment it was killed"
-_DELETED = "CLEAN: everything in it is {right}; what was deleted to make room stands in the notes above"
+_DELETED = "CLEAN: everything in it is {right}; what was deleted to make room stands above"
 _KILLED_MESHES = "CLEAN: every mesh in it reads, but its writer was killed: what came last may be missing"
 _ALONE = "CLEAN: everything in it is {right}; whether whole cameras are missing nothing says"
 _HEADER = ("stream", "reason", "when", "numbers", "count", "lasting")
@@ -102,7 +102,7 @@ def _facts(report: Report, recording: Recording, code: int) -> dict[str, Any]:
 def _text(report: Report, recording: Recording) -> str:
     lines = []
     if report.gaps:
-        lines += [table(_HEADER, [_row(gap, recording) for gap in report.gaps], left=4), ""]
+        lines += [*table(_HEADER, [_row(gap, recording) for gap in report.gaps], left=4), ""]
     for damage in report.damage:
         # Of a mesh file `what` says where; the stretch is all of it.
         where = "" if is_mesh_path(damage.path) else f" at byte {damage.offset}, {damage.length} bytes"
@@ -121,7 +121,7 @@ def _text(report: Report, recording: Recording) -> str:
     losses = lossy_streams(recording.streams.values())
     lines += [lossy.line() for lossy in losses]
     lines.append(_verdict(report).format(right=_how_right(losses)))
-    return "\n".join(lines)
+    return as_text(lines)
 
 
 def _verdict(report: Report) -> str:
@@ -129,7 +129,7 @@ def _verdict(report: Report) -> str:
         return _KILLED_MESHES
     if report.verdict == CLEAN and not report.cameras_known:
         return _ALONE
-    if report.verdict == CLEAN and report.deleted:
+    if report.verdict == CLEAN and (report.deleted or report.gaps):
         return _DELETED
     if report.verdict == CLEAN and not report.ended:
         return _KILLED

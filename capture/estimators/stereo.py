@@ -29,6 +29,7 @@ from capture.estimators.stereo_calibration import (
 )
 from capture.estimators.stereo_rectification import Image, Reach, Rectification, View, rectify
 from capture.frames import CameraInfo, Frame, Matrix4, StreamInfo
+from capture.picture_headers import jpeg_trouble
 from capture.specs import EstimatorSpec
 from codec.errors import EstimatorError
 
@@ -155,7 +156,8 @@ class StereoEstimator:
         shape = frame.data.shape
         if view.eye.stream.pixel_format == "jpeg":
             shrink, how = _jpeg_decoding(view.eye.size, self._options.scale)
-            grey = cv2.imdecode(frame.data, how)
+            packet = np.asarray(frame.data, np.uint8)
+            grey = None if jpeg_trouble(packet) else cv2.imdecode(packet, how)
             if grey is None:
                 raise EstimatorError(f"frame {frame.number} of camera {view.eye.key[0]} is no whole JPEG")
             shape = (grey.shape[0] * shrink, grey.shape[1] * shrink)

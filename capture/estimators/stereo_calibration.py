@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.frames import CameraInfo, Matrix4, StreamInfo
+from capture.given_files import read_small
 
 Array = npt.NDArray[np.float64]
 InputKey = tuple[str, str]
@@ -28,7 +29,10 @@ InputKey = tuple[str, str]
 # How many numbers OpenCV takes for its lens distortion.
 _DISTORTION_SIZES = (4, 5, 8, 12, 14)
 # Below, the cameras stand in one place; above, somebody measured in millimetres.
+# A calibration is some dozens of numbers; other programs put their pictures' corners beside them.
+_FILE_BYTES_MAX = 16 << 20
 _BASELINE_MIN_M, _BASELINE_MAX_M = 0.001, 20.0
+_LARGEST = 1e9  # what no number here comes near; far beyond it products overflow
 
 
 # All that json, zipfile and NumPy raise for a file that is damaged or was made to do harm.
@@ -112,7 +116,9 @@ def pair_from_cameras(
                 f"camera {keys[0][0]} does not say how far apart {keys[0][1]} and {keys[1][1]} are; "
                 "set calibration"
             )
-        common_from_eye = [matrix_of(stream.camera_from_stream) for stream in streams]
+        common_from_eye = [
+            _pose(key, stream.camera_from_stream) for key, stream in zip(keys, streams, strict=True)
+        ]
     else:
         common_from_eye = []
         for key, stream in zip(keys, streams, strict=True):
@@ -122,12 +128,19 @@ def pair_from_cameras(
                     f"it is not known where camera {key[0]} stands; set its world_from_camera in the rig "
                     "file, or calibration"
                 )
-            common_from_eye.append(matrix_of(pose) @ matrix_of(stream.camera_from_stream))
+            common_from_eye.append(_pose(key, pose) @ _pose(key, stream.camera_from_stream))
     try:
         right_from_left = np.linalg.inv(common_from_eye[1]) @ common_from_eye[0]
     except np.linalg.LinAlgError:
         raise CalibrationError(f"the pose of camera {keys[1][0]} is not a rotation and a place") from None
     return _checked(Pair(left, right, right_from_left[:3, :3], right_from_left[:3, 3]))
+
+
+def _pose(key: InputKey, pose: Matrix4 | None) -> Array:
+    matrix = matrix_of(pose)
+    if not _is_plausible(matrix):
+        raise CalibrationError(f"the pose of camera {key[0]} is not a rotation and a place")
+    return matrix
 
 
 def _eye_from_stream(key: InputKey, stream: StreamInfo) -> Eye:
@@ -175,11 +188,12 @@ def pair_from_file(path: Path, keys: tuple[InputKey, InputKey], streams: tuple[S
 
 def _load(path: Path) -> dict[str, Array]:
     try:
-        packed = path.read_bytes()
+        packed = read_small(path, _FILE_BYTES_MAX)
         if path.suffix == ".json":
             content = json.loads(packed)
             values = {name: np.asarray(value, float) for name, value in content.items()}
         else:
+            _refuse_bomb(packed)
             with np.load(io.BytesIO(packed), allow_pickle=False) as archive:
                 values = {name: np.asarray(archive[name], float) for name in archive.files}
     except _UNREADABLE as error:
@@ -190,14 +204,27 @@ def _load(path: Path) -> dict[str, Array]:
     return {{"M1": "K1", "M2": "K2"}.get(name, name): value for name, value in values.items()}
 
 
+def _refuse_bomb(packed: bytes) -> None:
+    """A few kilobytes can be gigabytes of zeros, unpacked."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > _FILE_BYTES_MAX:
+            raise ValueError(f"it holds more than {_FILE_BYTES_MAX >> 20} MB of numbers")
+
+
 def _numbers(path: Path, values: Mapping[str, Array], name: str, shape: tuple[int, ...] | None) -> Array:
     value = values.get(name)
     if value is None:
         raise CalibrationError(f"the calibration {path} has no {name}; it needs K1, D1, K2, D2, R and T")
     wanted = (value.size,) if shape is None else shape
-    if value.size != math.prod(wanted) or not np.isfinite(value).all():
+    if value.size != math.prod(wanted):
         raise CalibrationError(f"the calibration {path} has a {name} of {value.shape}, not {wanted} numbers")
+    if not _is_plausible(value):
+        raise CalibrationError(f"the calibration {path} has a {name} with numbers that no calibration has")
     return value.reshape(wanted)
+
+
+def _is_plausible(numbers: Array) -> bool:
+    return bool((np.abs(numbers) <= _LARGEST).all())  # which NaN is not
 
 
 def _checked(pair: Pair) -> Pair:

@@ -22,6 +22,7 @@ from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.specs import EstimatorSpec
 from codec.errors import EstimatorError
 
+_LARGEST: Final = 1e6  # radians, or metres
 _PREFERRED_STREAMS: Final = ("depth", "color")
 
 
@@ -88,12 +89,12 @@ def true_parameters(estimator: str, camera: str, frame: Frame) -> Float64 | None
         if pose is None:
             return None
         parameters = np.array(pose, dtype=np.float64)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise EstimatorError(
             f"estimator {estimator}: the meta of {frame.stream} frame {frame.number} of camera"
             f" {camera} cannot be read: {error}"
         ) from error
-    if parameters.shape != (PARAMETER_COUNT,) or not np.isfinite(parameters).all():
+    if parameters.shape != (PARAMETER_COUNT,) or not (np.abs(parameters) <= _LARGEST).all():  # nor NaN
         raise EstimatorError(
             f"estimator {estimator}: the pose of {frame.stream} frame {frame.number} of camera"
             f" {camera} is not {PARAMETER_COUNT} numbers"

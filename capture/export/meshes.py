@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from capture.body.procedural import procedural_body
 from capture.export._job import ExportJob, Workers
-from capture.recording import is_mesh, whole_number
+from capture.mesh_frames import is_mesh, whole_number
 from codec.errors import ConfigError
 from codec.mesh import write_obj, write_ply
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.export._archive import write_archive
-from capture.recording import whole_number
+from capture.mesh_frames import whole_number
 
 _CHUNK_BYTES = 128 << 20
 _POINTS = {"vertices": 2, "joints": 2, "vertex_uncertainties": 1, "joint_uncertainties": 1}

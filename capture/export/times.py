@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 
 from capture.export._job import ExportJob, camera_of
 from capture.frames import PIXEL_FORMATS
-from capture.recording import RecordedStream, people_in, whole_number
+from capture.mesh_frames import people_in, whole_number
+from capture.recording import RecordedStream
 from codec.records.layout import CLOCKS
 
 _FRAME = ("index", "number", "epoch", "device_time_s", "clock", "monotonic_ns", "utc", "bytes")

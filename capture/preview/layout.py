@@ -29,11 +29,13 @@ def arrange(groups: Sequence[Sequence[float]], width: int, height: int, *, talle
     """The place of each picture; a header of HEADER pixels lies right above it.
 
     `groups` are aspect ratios (width / height), a sequence per camera. No picture is higher than
-    `tallest`. The block of all tiles is centred across `width` and begins at the top.
+    `tallest`. The block of all tiles is centred across `width` and begins at the top. A place is no wider
+    than that, whatever its picture claims to be.
     """
     rows = _largest_rows(groups, width - 2 * MARGIN, height - 2 * MARGIN, tallest)
     picture_height, lines = rows
-    widths = [[round(picture_height * aspect) for aspect in line] for line in lines]
+    widest = max(1, width - 2 * MARGIN)
+    widths = [[min(widest, round(picture_height * aspect)) for aspect in line] for line in lines]
     block = max((sum(line) + GAP * (len(line) - 1) for line in widths), default=0)
     left = max(MARGIN, (width - block) // 2)
     places = []

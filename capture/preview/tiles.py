@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from capture.picture_headers import jpeg_size, jpeg_trouble
 from capture.preview import depth_colors
 from capture.preview._text import Color, Picture, draw_text, text_width
 from capture.preview.depth_colors import DEFAULT_RANGE, DepthRange
@@ -319,29 +320,22 @@ def _backdrop(width: int, height: int, places: tuple[Rect, ...]) -> Picture:
 
 def _decoded(data: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.generic] | None:
     """A JPEG as BGR, decoded at a half or less where that is still as large as its place."""
-    flags = cv2.IMREAD_COLOR
-    full_width = _jpeg_width(data)
+    if data.ndim != 1 or data.dtype != np.uint8:
+        return None
+    packet = data.astype(np.uint8, copy=False)
+    size = jpeg_size(packet)
+    if size is None or jpeg_trouble(packet):
+        return None
+    flags, full_width = cv2.IMREAD_COLOR, size[0]
     for divisor, reduced in _REDUCED_JPEG:
         if full_width // divisor >= width:
             flags = reduced
             break
     try:
-        picture: npt.NDArray[np.generic] | None = cv2.imdecode(data, flags)
+        picture: npt.NDArray[np.generic] | None = cv2.imdecode(packet, flags)
     except cv2.error:
         return None
     return picture
-
-
-def _jpeg_width(data: npt.NDArray[np.generic]) -> int:
-    """The width in a JPEG's frame header, 0 where there is none before the image begins."""
-    at = 2
-    end = len(data) - 9
-    while at < end and data[at] == 0xFF:
-        marker = int(data[at + 1])
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int(data[at + 7]) << 8 | int(data[at + 8])
-        at += 2 + (int(data[at + 2]) << 8 | int(data[at + 3]))
-    return 0
 
 
 def _fit(width: int, height: int, most_width: int, most_height: int) -> tuple[int, int]:

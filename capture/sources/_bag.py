@@ -12,13 +12,13 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from capture.frames import CameraInfo, Frame, StreamInfo
+from capture.given_files import given_path
 from capture.sources._bag_player import BagPlayer
 from capture.sources._cv_pace import Pacer
 from capture.sources._rs_frames import DeviceClock, StreamReader
@@ -78,7 +78,7 @@ class BagSource:
     def __init__(self, name: str, spec: PlaybackSpec) -> None:
         self._name = name
         self._spec = spec
-        self._path = Path(spec.path).expanduser()
+        self._path = given_path(spec.path)
         self._pacer = Pacer(spec.pace)
         self._rs: Any = None
         self._player: BagPlayer | None = None

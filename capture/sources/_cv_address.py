@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from capture.given_files import given_path
+from codec.errors import ConfigError
+
+_WEBCAM_DIGITS_MAX = 9
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -24,12 +29,18 @@ class Address:
 
 
 def parse_address(device: str) -> Address:
-    """ "0" and /dev/... are webcams; anything with :// but file:// is a stream, and so is a FIFO."""
-    if device.isdecimal():
+    """ "0" and /dev/... are webcams; anything with :// but file:// is a stream, and so is a FIFO.
+
+    Raises ConfigError for what has :// and is no address.
+    """
+    if device.isdecimal() and len(device) <= _WEBCAM_DIGITS_MAX:
         path = f"/dev/video{int(device)}"
         return Address("webcam", path, path)
     if "://" in device:
-        parts = urlsplit(device)
+        try:
+            parts = urlsplit(device)
+        except ValueError as error:
+            raise ConfigError(f"{device} is no address: {error}") from error
         if parts.scheme != "file":
             host = parts.netloc.rpartition("@")[2]
             return Address("stream", device, f"{parts.scheme}://{host}{parts.path}")
@@ -38,7 +49,7 @@ def parse_address(device: str) -> Address:
         return Address("webcam", device, device)
     if _has_mode(device, stat.S_ISFIFO):
         return Address("stream", device, device)
-    return Address("file", str(Path(device).expanduser()), device)
+    return Address("file", str(given_path(device)), device)
 
 
 def _has_mode(path: str, is_mode: Callable[[int], bool]) -> bool:

@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.frames import CameraInfo, Frame, StreamInfo
-from capture.sources._cv_jpeg import decodes, jpeg_size, trim_jpeg
+from capture.picture_headers import PIXELS_MAX, jpeg_size
+from capture.sources._cv_jpeg import decodes, trim_jpeg
 from capture.sources._cv_pace import Pacer
 from capture.sources._cv_quiet import cv2
 from capture.specs import OpenCVSpec
@@ -81,6 +82,11 @@ class VideoFile:
         fourcc = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
         width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if width * height > PIXELS_MAX:
+            raise CameraProfileError(
+                f"{self._camera}: {self._path} claims pictures of {width}x{height}; "
+                f"up to {PIXELS_MAX >> 20} megapixels are read"
+            )
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self._fps = fps if 0 < fps < _HIGHEST_FPS else 0.0
         self._promised = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))

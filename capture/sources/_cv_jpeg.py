@@ -1,6 +1,6 @@
-"""JPEG bytes as cameras deliver them: where they end, how large the picture is, whether it decodes.
+"""JPEG bytes as cameras deliver them: where they end, whether they decode.
 
-Knows markers, not sources. Nothing here changes a byte of the picture.
+Knows end markers, not sources. Nothing here changes a byte of the picture.
 """
 
 from __future__ import annotations
@@ -8,15 +8,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from capture.picture_headers import jpeg_size, jpeg_trouble
 from capture.sources._cv_quiet import cv2
 
 Bytes = npt.NDArray[np.uint8]
 
 _START = b"\xff\xd8"
 _END = b"\xff\xd9"
-# Start-of-frame markers carry the picture's size. C4, C8 and CC lie in their range but are others.
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_START_OF_SCAN = 0xDA
 
 
 def trim_jpeg(packet: Bytes) -> Bytes | None:
@@ -34,28 +32,12 @@ def trim_jpeg(packet: Bytes) -> Bytes | None:
     return None if end < 0 else data[: end + len(_END)]
 
 
-def jpeg_size(data: Bytes) -> tuple[int, int] | None:
-    """(width, height) from the JPEG's header, without decoding; None if the header is broken."""
-    position = len(_START)
-    while position + 9 <= data.size and data[position] == 0xFF:
-        marker = int(data[position + 1])
-        if marker == 0xFF:  # a fill byte in front of a marker
-            position += 1
-            continue
-        if marker in _START_OF_FRAME:
-            # FF marker, length (2), precision (1), height (2), width (2)
-            height, width = (int(data[position + i]) << 8 | int(data[position + i + 1]) for i in (5, 7))
-            return width, height
-        if marker == _START_OF_SCAN:
-            return None
-        position += 2 + (int(data[position + 2]) << 8 | int(data[position + 3]))
-    return None
-
-
 def decodes(data: Bytes, *, width: int, height: int) -> bool:
     """Whether the JPEG decodes to one picture of that size.
 
     Motion JPEG of interlaced cameras keeps two half pictures in a packet; it fails here on its height.
     """
+    if jpeg_size(data) != (width, height) or jpeg_trouble(data):  # before it takes memory
+        return False
     image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     return image is not None and tuple(image.shape[:2]) == (height, width)

@@ -2,49 +2,44 @@
 
 FFmpeg keeps the reason to itself, so the server is asked again in plain words: is there a way to it, does it
 answer, with what status, with what kind of content. Called after a failure only; its messages never show a
-password.
+password. What may mend itself (a server that is starting, or has no picture yet) is a camera that is not
+there; only what is no video at all is a wrong profile.
 """
 
 from __future__ import annotations
 
 import base64
 import http.client
-import socket
 from urllib.parse import unquote, urlsplit
 
 from capture.sources._cv_address import Address
-from codec.errors import CameraBusyError, CameraError, CameraNotFoundError, CameraProfileError
+from capture.sources._cv_knock import endpoint, unreachable
+from codec.errors import CameraError, CameraNotFoundError, CameraProfileError
 
-_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935}
 _QUESTION_TIMEOUT_S = 2.0
+_VIDEO_TYPES = ("multipart/", "video/", "image/", "application/octet-stream")
 
 
 def explain_failure(camera: str, address: Address, timeout_s: float) -> CameraError:
     """Why the stream does not open, as the error to raise."""
-    parts = urlsplit(address.target)
-    try:
-        port = parts.port or _PORTS.get(parts.scheme, 0)
-    except ValueError:
-        return CameraNotFoundError(f"{camera}: {address.shown} is no address: its port is not a number")
-    timeout_s = min(timeout_s, _QUESTION_TIMEOUT_S)
-    if not parts.hostname or not port or parts.scheme == "udp":
+    place = endpoint(camera, address)
+    if place is None:
         return CameraNotFoundError(f"{camera}: no stream came from {address.shown}")
+    if not urlsplit(address.target).scheme.startswith("http"):
+        return CameraNotFoundError(
+            f"{camera}: {address.shown} answers, but with no stream that FFmpeg can read; check path and"
+            " password"
+        )
     try:
-        if parts.scheme in ("http", "https"):
-            return _http_failure(camera, address, port, timeout_s)
-        socket.create_connection((parts.hostname, port), timeout_s).close()
+        return _http_failure(camera, address, *place, min(timeout_s, _QUESTION_TIMEOUT_S))
     except (OSError, http.client.HTTPException) as error:
-        reason = "it does not answer" if isinstance(error, TimeoutError) else str(error) or "no answer"
-        return CameraNotFoundError(f"{camera}: {address.shown} cannot be reached: {reason}")
-    return CameraProfileError(
-        f"{camera}: {address.shown} answers, but with no stream that FFmpeg can read; check path and password"
-    )
+        return unreachable(camera, address, error)
 
 
-def _http_failure(camera: str, address: Address, port: int, timeout_s: float) -> CameraError:
+def _http_failure(camera: str, address: Address, host: str, port: int, timeout_s: float) -> CameraError:
     parts = urlsplit(address.target)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", port, timeout=timeout_s)
+    connection = kind(host, port, timeout=timeout_s)
     headers = {}
     if parts.username:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
@@ -61,7 +56,9 @@ def _http_failure(camera: str, address: Address, port: int, timeout_s: float) ->
     if answer.status in (401, 403):
         return CameraNotFoundError(f"{said}; put user:password@ in front of the host")
     if answer.status == 503:
-        return CameraBusyError(f"{said}; another program may be watching it")
+        return CameraNotFoundError(f"{said}; it is starting, or another program is watching it")
     if answer.status >= 300:
         return CameraNotFoundError(f"{said}; check the path")
+    if kind_sent.lower().startswith(_VIDEO_TYPES):
+        return CameraNotFoundError(f"{said} with {kind_sent}, but no picture came from it")
     return CameraProfileError(f"{said} with {kind_sent}, which is no video that FFmpeg can read")

@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.frames import CameraInfo, Frame, StreamInfo
+from capture.picture_headers import jpeg_size
 from capture.sources._cv_address import Address
-from capture.sources._cv_jpeg import decodes, jpeg_size, trim_jpeg
+from capture.sources._cv_jpeg import decodes, trim_jpeg
+from capture.sources._cv_knock import knock
 from capture.sources._cv_quiet import cv2
 from capture.specs import OpenCVSpec
 from codec.errors import CameraLostError, CameraProfileError
@@ -81,6 +83,7 @@ class StreamFeed:
     def _connect(self) -> str:
         """Open the URL (anew); the codec's FOURCC."""
         self.close()
+        knock(self._camera, self._address, self._spec.open_timeout_s)
         timeouts = {
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: self._spec.open_timeout_s,
             cv2.CAP_PROP_READ_TIMEOUT_MSEC: self._spec.read_timeout_s,

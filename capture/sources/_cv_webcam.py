@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.frames import CameraInfo, Frame, StreamInfo
-from capture.sources._cv_jpeg import decodes, jpeg_size, trim_jpeg
+from capture.picture_headers import jpeg_size
+from capture.sources._cv_jpeg import decodes, trim_jpeg
 from capture.sources._cv_losses import LossCounter
 from capture.sources._cv_quiet import cv2
 from capture.sources._cv_v4l2 import check_usable, frame_sizes, is_there

@@ -36,8 +36,11 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
+from capture._recorded_info import SCALES_M
 from capture.frames import CameraInfo, Frame, Intrinsics, StreamInfo
-from capture.sources._cv_jpeg import jpeg_size, trim_jpeg
+from capture.given_files import given_path, is_file, read_small
+from capture.picture_headers import jpeg_size, jpeg_trouble, png_header, png_trouble
+from capture.sources._cv_jpeg import trim_jpeg
 from capture.sources._cv_pace import Pacer
 from capture.sources._cv_quiet import cv2
 from capture.sources._png_export import read_depth_scale_m, read_times_s
@@ -57,6 +60,8 @@ _OPEN3D_INTRINSICS = ("camera_intrinsic.json", "intrinsic.json")
 _DEPTH_SUFFIXES = (".png",)
 _COLOR_SUFFIXES = (".jpg", ".jpeg", ".png")
 _TUM_SCALE_M = 1 / 5000
+_PICTURE_BYTES_MAX = 64 << 20
+_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ class PngFolderSource:
             raise ConfigError(f"{name}: fps = {spec.fps:g}: it must be above 0")
         self._name = name
         self._spec = spec
-        self._folder = Path(spec.path).expanduser()
+        self._folder = given_path(spec.path)
         self._pacer = Pacer(spec.pace)
         self._groups: list[list[_Entry]] = []
         self._streams: dict[str, StreamInfo] = {}
@@ -221,23 +226,35 @@ def _reason(error: Exception) -> str:
 
 def _read_picture(entry: _Entry, *, as_jpeg: bool) -> tuple[Image, int, int]:
     """The picture in its stream's format, its width and its height. Raises OSError and _UnusableError."""
-    raw = np.frombuffer(entry.path.read_bytes(), np.uint8)
+    raw = np.frombuffer(read_small(entry.path, _PICTURE_BYTES_MAX), np.uint8)
     if as_jpeg:
         data = trim_jpeg(raw)
         size = None if data is None else jpeg_size(data)
         if data is None or size is None:
             raise _UnusableError("not a whole JPEG")
+        _refuse(jpeg_trouble(data))
         return data, *size
     is_depth = entry.stream == "depth"
+    header = png_header(raw)
+    if is_depth and header is not None and (header.bits, header.channels) != (16, 1):
+        raise _UnusableError(_not_depth(header.bits, header.channels))
+    _refuse(png_trouble(raw))
     image = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED if is_depth else cv2.IMREAD_COLOR) if raw.size else None
     if image is None:
         raise _UnusableError("damaged, it does not decode")
     if is_depth and (image.dtype != np.uint16 or image.ndim != 2):
         channels = 1 if image.ndim == 2 else image.shape[2]
-        raise _UnusableError(
-            f"{8 * image.itemsize} bits and {channels} channels; depth is a PNG of 16 bits and 1 channel"
-        )
+        raise _UnusableError(_not_depth(8 * image.itemsize, channels))
     return image, image.shape[1], image.shape[0]
+
+
+def _refuse(trouble: str) -> None:
+    if trouble:
+        raise _UnusableError(trouble)
+
+
+def _not_depth(bits: int, channels: int) -> str:
+    return f"{bits} bits and {channels} channels; depth is a PNG of 16 bits and 1 channel"
 
 
 def _group(entries: Sequence[_Entry]) -> list[list[_Entry]]:
@@ -281,7 +298,11 @@ def _read_tum(name: str, folder: Path, lists: dict[str, Path], fps: float) -> _L
 
 def _read_tum_list(name: str, folder: Path, path: Path, stream: str) -> list[_Entry]:
     entries = []
-    for line_number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    try:
+        text = read_small(path).decode(errors="replace")
+    except OSError as error:
+        raise CameraProfileError(f"{name}: {path}: {error.strerror}") from error
+    for line_number, line in enumerate(text.splitlines(), 1):
         words = line.split("#", 1)[0].split()
         if not words:
             continue
@@ -291,11 +312,15 @@ def _read_tum_list(name: str, folder: Path, path: Path, stream: str) -> list[_En
         except ValueError:
             time_s = math.nan
         if not math.isfinite(time_s):
-            raise CameraProfileError(f'{where}: {line.strip()!r} is not "timestamp file"')
-        if not (folder / words[1]).is_file():
-            raise CameraProfileError(f"{where}: there is no file {words[1]}")
+            raise CameraProfileError(f'{where}: {_shortened(line.strip())!r} is not "timestamp file"')
+        if not is_file(folder / words[1]):
+            raise CameraProfileError(f"{where}: there is no file {_shortened(words[1])}")
         entries.append(_Entry(time_s, stream, folder / words[1]))
     return entries
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _read_open3d(name: str, folder: Path, fps: float) -> _Layout:
@@ -329,7 +354,7 @@ def _at_exported_times(layout: _Layout, times_s: dict[float, float]) -> _Layout:
     ]
     entries.sort(key=lambda entry: entry.time_s)
     rate = _rate([entry for entry in entries if entry.stream == "depth"])
-    return replace(layout, entries=tuple(entries), fps=round(rate, 3) if rate else layout.fps)
+    return replace(layout, entries=tuple(entries), fps=round(rate, 3) or layout.fps)
 
 
 def _rate(entries: Sequence[_Entry]) -> float:
@@ -341,15 +366,23 @@ def _rate(entries: Sequence[_Entry]) -> float:
 def _read_intrinsics(name: str, path: Path) -> tuple[Intrinsics, float | None]:
     """Open3D's pinhole matrix (9 numbers, column by column), and its units per metre where it says them."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(read_small(path))
         fx, _, _, _, fy, _, cx, cy, _ = map(float, facts["intrinsic_matrix"])
         units_per_m = float(facts.get("depth_scale", 0.0))
         intrinsics = Intrinsics(int(facts["width"]), int(facts["height"]), fx, fy, cx, cy)
-    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ArithmeticError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise CameraProfileError(
             f"{name}: {path} is not an Open3D intrinsic (width, height, intrinsic_matrix of 9): {error}"
         ) from None
-    return intrinsics, 1 / units_per_m if units_per_m > 0 else None
+    return intrinsics, 1 / units_per_m if 1 / SCALES_M[1] <= units_per_m <= 1 / SCALES_M[0] else None
 
 
 def _pictures(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

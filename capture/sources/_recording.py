@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from capture.frames import CameraInfo, Frame, StreamInfo
+from capture.given_files import given_path
 from capture.recording import RecordedStream, Recording
 from capture.sources._cv_pace import Pacer
 from capture.specs import PlaybackSpec
@@ -67,7 +67,7 @@ class RecordingSource:
     def open(self) -> CameraInfo:
         self.close()
         try:
-            self._recording = Recording(Path(self._spec.path).expanduser())
+            self._recording = Recording(given_path(self._spec.path))
         except NightrigError as error:
             raise CameraNotFoundError(f"{self._name}: {error}") from error
         streams = [s for s in self._recording.streams.values() if s.info.pixel_format in _PLAYABLE and len(s)]
@@ -77,7 +77,7 @@ class RecordingSource:
             raise ConfigError(f"{self._name}: {self._spec.path} holds {found}: name the folder of one camera")
         self._tracks = [_Track(stream, _as_played(stream)) for stream in streams]
         self._order = _in_time_order(streams)
-        span_ns = int(self._order[-1, 0] - self._order[0, 0])
+        span_ns = int(self._order[-1, 0]) - int(self._order[0, 0])  # in 64 bits that may overflow
         self._pass_ns = span_ns + round(1e9 / (max(s.info.fps for s in streams) or self._spec.fps))
         self._position = self._shift_ns = 0
         self._pacer = Pacer(self._spec.pace)

@@ -91,11 +91,15 @@ def start_into_queue(rs: Any, sensor: Any, queue: Any) -> None:
 
 
 def info(rs: Any, device_or_sensor: Any, key: str) -> str:
-    """A fact such as "serial_number"; "" where the device does not know it."""
+    """A fact such as "serial_number"; "" where the device does not know it, or a recording has none that is
+    text."""
     which = getattr(rs.camera_info, key, None)
     if which is None or not device_or_sensor.supports(which):
         return ""
-    return str(device_or_sensor.get_info(which))
+    try:
+        return str(device_or_sensor.get_info(which))
+    except UnicodeDecodeError:
+        return ""
 
 
 # What librealsense and the kernel say, and what it means. First match wins.

@@ -9,14 +9,14 @@ does, else bgr8.
 from __future__ import annotations
 
 from capture.frames import CameraInfo, Frame
-from capture.sources._cv_address import parse_address
+from capture.sources._cv_address import Address, parse_address
 from capture.sources._cv_file import VideoFile
 from capture.sources._cv_live import Feed, LiveVideo
 from capture.sources._cv_stream import StreamFeed
 from capture.sources._cv_v4l2 import list_webcams
 from capture.sources._cv_webcam import WebcamFeed
 from capture.specs import OpenCVSpec
-from codec.errors import CameraError, CameraLostError
+from codec.errors import CameraError, CameraLostError, CameraNotFoundError
 
 __all__ = ["OpenCVSource", "list_webcams"]
 
@@ -31,11 +31,16 @@ class OpenCVSource:
 
     def open(self) -> CameraInfo:
         self.close()
-        self._video = self._make()
+        address = parse_address(self._spec.device)
+        self._video = self._make(address)
         try:
             return self._video.open()
-        except CameraError:
+        except CameraError as error:
             self.close()
+            if address.kind == "stream" and isinstance(error, CameraLostError):
+                # A server that takes connections and has no picture is on its way: to be looked for again
+                # soon. Neither a bus nor a driver suffers from that.
+                raise CameraNotFoundError(str(error)) from error
             raise
 
     def read(self, timeout_s: float) -> list[Frame]:
@@ -48,9 +53,8 @@ class OpenCVSource:
             self._video.close()
             self._video = None
 
-    def _make(self) -> VideoFile | LiveVideo:
+    def _make(self, address: Address) -> VideoFile | LiveVideo:
         spec = self._spec
-        address = parse_address(spec.device)
         if address.kind == "file":
             return VideoFile(self._name, address.target, spec)
         feed: Feed

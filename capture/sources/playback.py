@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from capture.given_files import exists, given_path
 from capture.sources import Source
 from capture.specs import PlaybackSpec
 from codec.errors import CameraNotFoundError, ConfigError
@@ -25,8 +26,8 @@ def open_playback(name: str, spec: PlaybackSpec) -> Source:
 
     Raises CameraNotFoundError where nothing is, ConfigError where it is nothing that can be played.
     """
-    path = Path(spec.path).expanduser()
-    if not path.exists():
+    path = given_path(spec.path)
+    if not exists(path):
         raise CameraNotFoundError(f"{name}: there is no recording {spec.path}")
     if path.is_dir():
         return _open_folder(name, path, spec)

@@ -64,6 +64,7 @@ class RealSenseSource:
         self._heard_s = 0.0
         self._looked_s = 0.0
         self._is_mute = True
+        self._stuck: Any = None  # the device that is to be reset when it is closed
 
     def open(self) -> CameraInfo:
         self.close()
@@ -103,14 +104,25 @@ class RealSenseSource:
         return frames
 
     def close(self) -> None:
+        """Release the camera, and reset it where it is stuck.
+
+        A reset may hang as any call of a driver may. Here and not in open(): those who watch over us give an
+        opening its time, and closing none.
+        """
         was_mute = self._running and self._is_mute and time.monotonic() - self._opened_s > _MUTE_S
+        if was_mute and not self._waits_for_a_trigger():
+            self._stuck = self._device
+        self._release()
+        stuck, self._stuck = self._stuck, None
+        if stuck is not None:
+            _reset(stuck)
+
+    def _release(self) -> None:
         for sensor in self._running:
             with contextlib.suppress(RuntimeError):  # the device may be gone, or was never started
                 sensor.stop()
             with contextlib.suppress(RuntimeError):
                 sensor.close()
-        if was_mute and not self._waits_for_a_trigger():
-            _reset(self._device)
         self._running, self._readers = [], {}
         self._queue = self._device = None
 
@@ -128,10 +140,11 @@ class RealSenseSource:
             doing = "read its options"
             return self._camera_info(device, streams, notes)
         except RuntimeError as error:
-            self.close()
+            self._release()
             trouble = explained(camera, doing, error)
-            if type(trouble) is CameraError and _reset(device):
-                raise CameraError(f"{trouble}; it was reset and will be back in a few seconds") from error
+            if type(trouble) is CameraError:
+                self._stuck = device
+                raise CameraError(f"{trouble}; it is told to reset itself") from error
             raise trouble from error
 
     def _streams(self, device: Any, chosen: list[Chosen]) -> tuple[StreamInfo, ...]:
@@ -216,10 +229,7 @@ class RealSenseSource:
         return mode > _LAST_FREE_RUNNING_SYNC_MODE
 
 
-def _reset(device: Any) -> bool:
-    """Tell a stuck camera to start anew; False where it cannot be told (software devices cannot)."""
-    try:
+def _reset(device: Any) -> None:
+    """Tell a stuck camera to start anew; one that cannot be told (a software device) is left as it is."""
+    with contextlib.suppress(RuntimeError):
         device.hardware_reset()
-    except RuntimeError:
-        return False
-    return True

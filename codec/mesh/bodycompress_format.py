@@ -2,7 +2,9 @@
 
     header      one .xz stream or zstd frame, at the beginning
     metadata    one more, holding one object
+    header      once more, as it was when the file was created
     data        msgpack frames one after the other: .xz streams end to end, or one zstd frame
+    copy        one more, once the file is closed: header and metadata again (see header_copies)
 
 Our header fills its slot to the last byte and is stored uncompressed, so that whatever changes while
 frames are added lies in the last sector of it, which is rewritten in one piece: a power cut leaves the old
@@ -65,6 +67,17 @@ class Header:
 
 def header_slot(header: Header) -> bytes:
     """The whole slot: whole sectors, as many whatever the numbers in it are."""
+    stored = stored_xz if header.compression == "xz" else stored_zstd
+    filling = 0
+    while True:
+        slot = stored(packed_header(header, filling))
+        if len(slot) % SECTOR_BYTES == 0:
+            return slot
+        filling += -len(slot) % SECTOR_BYTES
+
+
+def packed_header(header: Header, filling: int = 0) -> bytes:
+    """The header as msgpack bytes, with so many zeros in it."""
     named = header.order.header is None or isinstance(header.order.header, str)
     large = [] if named else [("vertex_order", pack(header.order.header, what="the vertex order"))]
     items = [
@@ -79,13 +92,7 @@ def header_slot(header: Header) -> bytes:
         ("data_end", _fixed(header.data_end)),
         ("closed", pack(header.closed, what="the state")),
     ]
-    stored = stored_xz if header.compression == "xz" else stored_zstd
-    filling = 0
-    while True:
-        slot = stored(_packed_map([*large, ("filling", _bytes(bytes(filling))), *items]))
-        if len(slot) % SECTOR_BYTES == 0:
-            return slot
-        filling += -len(slot) % SECTOR_BYTES
+    return _packed_map([*large, ("filling", _bytes(bytes(filling))), *items])
 
 
 def _packed_map(items: Iterable[tuple[str, bytes]]) -> bytes:

@@ -1,9 +1,9 @@
 """Reads bodycompress mesh files: ours, whole or torn, and those of bodycompress 0.1, 0.2 and 0.3.
 
-Promises: every frame that is whole on disk comes back, wherever the file was cut off or broken, and
-`complete` and `note` say what is missing; nothing in a file can run code; memory stays within a small
-multiple of `max_frame_bytes` (and 128 MiB for what a decompressor may look back); every error is one of
-codec.errors.
+Promises: every frame that is whole on disk comes back, wherever the file was cut off or broken; `complete`
+and `note` say what is missing or damaged, `lossless` whether anything is missing; nothing in a file can run
+code; memory stays within a small multiple of `max_frame_bytes` (and 128 MiB for what a decompressor may look
+back); every error is one of codec.errors.
 
 A file compressed with zstd has no checksum but one at its end. One of ours that was closed and is damaged
 gives nothing; in one of the stock writer, or cut off, damage in its middle may come out as wrong numbers
@@ -29,6 +29,7 @@ from codec.mesh.damage import Damage
 from codec.mesh.frame_cursor import TIME_KEY, FrameCursor, StreamDamagedError, time_ns
 from codec.mesh.frame_index import FrameIndex, stream_starts
 from codec.mesh.msgpack_arrays import MAX_OBJECT_BYTES, ObjectStream
+from codec.mesh.stray_streams import StrayStreams
 from codec.mesh.streams import end_without_zeros, read_streams
 from codec.mesh.xz_streams import XzStream, ends_with_xz
 
@@ -83,6 +84,7 @@ class BodycompressReader:
                 opening = read_opening(self._fd, max_object_bytes=max_frame_bytes)
                 self._header, self.metadata = opening.header, opening.metadata
                 self._data_start, self._skip = opening.data_start, opening.skip
+                self._searched, self._has_metadata = opening.searched, opening.has_metadata
                 self._opening_damages = opening.damages
                 self.closed = self._header.closed
                 self._fps = fps
@@ -182,8 +184,16 @@ class BodycompressReader:
         return not self._damages
 
     @property
+    def lossless(self) -> bool:
+        """Whether all that had been written is here, as far as has been looked, although a copy of something
+        may be damaged."""
+        length = self._header.length if self._header.closed else None
+        has_all = length is not None and self._length is not None and self._length >= length
+        return self.complete or (self._has_metadata and has_all)
+
+    @property
     def note(self) -> str:
-        """What is missing, and where; empty for a complete file."""
+        """What is missing or damaged, and where; empty for a complete file."""
         told = "; ".join(str(damage) for damage in self._damages[:_DAMAGES_TOLD])
         more = len(self._damages) - _DAMAGES_TOLD
         return f"{told}; and {more} more" if more > 0 else told
@@ -207,6 +217,8 @@ class BodycompressReader:
     def _survey(self) -> int | None:
         """The number of frames where that can be known without reading all; looks at the file's end."""
         header, size = self._header, os.fstat(self._fd).st_size
+        if self._searched:
+            return None
         if not header.is_ours and not header.closed:
             self._opening_damages.append(Damage(size, "the writer stopped before it could close the file"))
             return None
@@ -221,7 +233,7 @@ class BodycompressReader:
             return None
         if header.length is None or header.length > (end - self._data_start) / _BYTES_PER_FRAME_MIN:
             return None
-        if header.compression == "zstd":
+        if header.compression == "zstd" and not (header.is_ours and header.closed):
             # Whether there is more than the header knows of cannot be seen without reading all.
             return header.length if size == end else None
         return header.length + sum(1 for _ in self._objects(end, self._data_damages))
@@ -229,11 +241,12 @@ class BodycompressReader:
     def _objects(self, start: int, damages: list[Damage], *, skip: int = 0) -> Iterator[object]:
         growing = self._header.is_ours and not self._header.closed
         objects = ObjectStream(max_object_bytes=self._max_frame_bytes)
+        strays = StrayStreams(self._header, self.metadata, near_header=self._searched)
         count = -skip
         for piece in read_streams(self._header.compression, self._fd, start, damages, growing=growing):
             if piece.resumed:
                 objects = ObjectStream(max_object_bytes=self._max_frame_bytes)
-            for value in objects.feed(piece.data):
+            for value in strays.frames_in(piece, objects):
                 if count >= _FRAMES_MAX:
                     raise FormatError(f"more than {_FRAMES_MAX} frames, which no recording has")
                 if count >= 0:

@@ -32,6 +32,7 @@ from codec.mesh.bodycompress_format import (
     usable_fps,
 )
 from codec.mesh.bodycompress_frames import encode_frame
+from codec.mesh.header_copies import pack_copy
 from codec.mesh.live_preset import LADDER, LivePreset
 from codec.mesh.msgpack_arrays import pack
 from codec.mesh.segment_compression import DEFAULT_LEVELS, segment_compression, wants_narrow
@@ -120,15 +121,17 @@ class BodycompressWriter(SegmentWriter):
         )
 
     def _create(self, metadata: object) -> None:
-        packed = self._compression.whole(pack(metadata, what="the metadata"), self._preset_now)
+        self._metadata = pack(metadata, what="the metadata")
+        packed = self._compression.whole(self._metadata, self._preset_now)
         # Without frames it is a stream that says so, or the stock reader would not open it.
         beginning = self._compression.segment(b"", self._preset_now)
-        self._slot_bytes = len(self._slot_with(0, data_start=0, data_end=0))
-        self._data_start = self._slot_bytes + len(packed)
+        self._slot_bytes = len(header_slot(self._header(0, data_start=0, data_end=0)))
+        self._data_start = self._slot_bytes + len(packed) + self._slot_bytes
         size = self._data_start + len(beginning)
+        slot = header_slot(self._header(0, self._data_start, data_end=size))
         self._file = AppendFile(self.path)
         try:
-            self._file.append(self._slot_with(0, self._data_start, data_end=size), packed, beginning)
+            self._file.append(slot, packed, slot, beginning)
             self._file.sync()
         except BaseException:
             self._file.discard()
@@ -202,7 +205,7 @@ class BodycompressWriter(SegmentWriter):
         try:
             if self._pool.failure is None:
                 self._file.append(self._compression.end())
-                self._write_header(self.frames_written, closed=True)
+                self._write_end()
         finally:
             self._file.close()
         self._tell_failure_once()
@@ -263,25 +266,34 @@ class BodycompressWriter(SegmentWriter):
                 self._seek.append(point)
         self._segments_written += 1
 
-    def _write_header(self, length: int, *, closed: bool = False) -> None:
-        slot = self._slot_with(length, self._data_start, data_end=self._file.size, closed=closed)
+    def _write_header(self, length: int) -> None:
+        self._rewrite(self._header(length, self._data_start, data_end=self._file.size))
+
+    def _write_end(self) -> None:
+        header = self._header(self.frames_written, self._data_start, data_end=self._file.size, closed=True)
+        copy = self._compression.whole(pack_copy(header, self._metadata), self._preset_now)
+        try:
+            self._file.append(copy)
+        finally:
+            self._rewrite(header)  # where there is no room for the copy it is a file without one
+
+    def _rewrite(self, header: Header) -> None:
+        slot = header_slot(header)
         start = len(slot) - SECTOR_BYTES
         self._file.write_at(start, slot[start:])
         self._file.sync()
 
-    def _slot_with(self, length: int, data_start: int, *, data_end: int, closed: bool = False) -> bytes:
-        return header_slot(
-            Header(
-                length=length,
-                metadata_start=self._slot_bytes if data_start else 0,
-                data_start=data_start,
-                data_end=data_end,
-                closed=closed,
-                compression=self._compression_name,
-                order=self._order,
-                fps=self._fps,
-                seek=tuple(self._seek),
-            )
+    def _header(self, length: int, data_start: int, *, data_end: int, closed: bool = False) -> Header:
+        return Header(
+            length=length,
+            metadata_start=self._slot_bytes if data_start else 0,
+            data_start=data_start,
+            data_end=data_end,
+            closed=closed,
+            compression=self._compression_name,
+            order=self._order,
+            fps=self._fps,
+            seek=tuple(self._seek),
         )
 
 

@@ -15,8 +15,7 @@ but its arrays. A `camera` that bodycompress would not take for one becomes `cam
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,71 +23,30 @@ import numpy as np
 
 from codec import durable
 from codec.errors import CodecError, ConfigError, DamagedError, FormatError, StorageError
+from codec.mesh._conversion_check import compare
+from codec.mesh._converted import (
+    DEFAULT_STEP_MM,
+    Converted,
+    Frame,
+    Progress,
+    Target,
+    fitting,
+    numbered,
+    refuse_grids,
+)
 from codec.mesh._grid import QUANTISED
 from codec.mesh._segment_reader import read_head
 from codec.mesh._staging import staged
-from codec.mesh.bodycompress_frames import REJECTED
 from codec.mesh.bodycompress_writer import THREADS_MAX
 from codec.mesh.mesh_files import MeshReader, MeshWriter
-from codec.mesh.msgpack_arrays import pack
 from codec.mesh.native_repack import Stage, fitted_writer
 from codec.records.layout import MESHES
 from codec.records.reader import RecordFile
 
-Frame = dict[str, Any]
-Progress = Callable[[int], None]
-
 WAYS = ("small", "affine", "fast")
-_DEFAULT_STEP_MM = 0.5
 _SEGMENT_S = {"bodycompress": 5.0, "native": 2.0}
 _RATE = 30.0
-_CAMERA = ("rotvec_w2c", "loc", "intr")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is to become of a file. `way` is for native ones; `compression`, `preset` and `vertex_order` for
-    those of bodycompress, as its writer has them. `closed`: whether the new file says of itself that its
-    writer got to its end; native only. `whole`: a damaged file is refused, before a model is fitted."""
-
-    codec: str
-    way: str = "small"
-    compression: str = "xz"
-    preset: int | None = None
-    vertex_order: object = None
-    closed: bool = True
-    whole: bool = False
-
-    @property
-    def readings(self) -> int:
-        """How often each frame is read on the way: progress is counted in that."""
-        return 3 if self.codec == "native" and self.way != "fast" else 2
-
-
-@dataclass(slots=True)
-class Converted:
-    """What was done. `left_out`: people of whom nothing was known, `cut`: people known in part, and `bare`:
-    frames without an axis of people, that bodycompress has no room for. `skipped`: frames next to damage
-    that no file can hold. `damage`: what else of the old file is missing. raw_bytes: as float32."""
-
-    frames: int = 0
-    people: int = 0
-    left_out: int = 0
-    cut: int = 0
-    bare: int = 0
-    renamed_cameras: int = 0
-    skipped: int = 0
-    damage: str = ""
-    raw_bytes: int = 0
-    before_bytes: int = 0
-    after_bytes: int = 0
-    quantization_mm: float = _DEFAULT_STEP_MM
-    _skipped: set[int] = field(default_factory=set, repr=False)
-
-    @property
-    def lossless(self) -> bool:
-        """Whether all that was in the old file is in the new one."""
-        return not (self.damage or self.cut or self.bare or self.skipped)
+_STEPS_MM = (1e-9, 1e9)  # beyond these, numbers overflow that are those of people
 
 
 def convert(
@@ -128,7 +86,7 @@ def write_converted(
             if not target.closed:
                 writer.close(sealed=False)
         durable.drop_from_memory(temporary)
-        _compare(reader, temporary, target, done, progress)
+        compare(reader, temporary, target, done, progress)
     done.after_bytes = _size(temporary)
     return done
 
@@ -139,7 +97,7 @@ def same_meshes(old: Path, new: Path, target: Target) -> bool:
     with MeshReader(old) as reader:
         done.quantization_mm = _step_of(reader, old)
         try:
-            _compare(reader, new, target, done, lambda _: None)
+            compare(reader, new, target, done, lambda _: None)
         except StorageError:
             return False
         return not reader.damage and not done.skipped
@@ -158,14 +116,20 @@ def _size(path: Path) -> int:
 def _step_of(reader: MeshReader, source: Path) -> float:
     """The step of the file's grid; the usual one where it has no points. Raises CodecError."""
     if reader.codec == "native":
-        steps = reader.quantizations_mm or _steps_in_segments(source)
+        steps = tuple(filter(_is_grid, reader.quantizations_mm)) or _steps_in_segments(source)
     else:
         for frame in reader:
             if any(name in frame for name in QUANTISED):
                 break
         steps = reader.quantizations_mm
-    _refuse_grids(steps, source, None)
-    return steps[0] if steps else _DEFAULT_STEP_MM
+    refuse_grids(steps, source, None)
+    if steps and not _is_grid(steps[0]):
+        raise CodecError(f"{source}: its frames lie on a grid of {steps[0]:g} mm, as none that is whole does")
+    return steps[0] if steps else DEFAULT_STEP_MM
+
+
+def _is_grid(step_mm: float) -> bool:
+    return _STEPS_MM[0] <= step_mm <= _STEPS_MM[1]
 
 
 def _steps_in_segments(source: Path) -> tuple[float, ...]:
@@ -180,30 +144,6 @@ def _steps_in_segments(source: Path) -> tuple[float, ...]:
             if head.signature.arrays and 1.0 / head.steps_per_mm not in found:
                 found.append(1.0 / head.steps_per_mm)
     return tuple(found)
-
-
-def _refuse_grids(steps_mm: tuple[float, ...], source: Path, frame: int | None) -> None:
-    if len(steps_mm) > 1:
-        told = " and ".join(f"{step:g}" for step in steps_mm[:3])
-        where = "" if frame is None else f"frame {frame}: "
-        raise CodecError(
-            f"{source}: {where}its frames lie on grids of {told} mm; the new file would have one, and numbers"
-            " would change: keep this file, or write its frames into a new one with MeshWriter"
-        )
-
-
-def _numbered(reader: MeshReader, done: Converted, source: str) -> Iterator[tuple[int, Frame]]:
-    """Every whole frame. What cannot be read is noted."""
-    try:
-        for number, frame in enumerate(reader):
-            if reader.codec == "bodycompress":
-                _refuse_grids(reader.quantizations_mm, Path(source), number)
-            yield number, frame
-    except CodecError:
-        raise
-    except FormatError as error:  # it cannot be read any further
-        done.damage = str(error)
-    done.damage = done.damage or reader.damage
 
 
 # ---- writing ----
@@ -248,7 +188,7 @@ def _writer(
 def _looked_at(reader: MeshReader, target: Target) -> Iterator[Frame]:
     """Every whole frame, for a first look. Raises DamagedError at the end where all of them are wanted."""
     seen = Converted()
-    for _, frame in _numbered(reader, seen, reader.path):
+    for _, frame in numbered(reader, seen, reader.path):
         yield frame
     if seen.damage and target.whole:
         raise DamagedError(f"{reader.path}: {seen.damage}")
@@ -262,9 +202,9 @@ def _write(
     done: Converted,
     progress: Progress,
 ) -> None:
-    for number, frame in _numbered(reader, done, reader.path):
+    for number, frame in numbered(reader, done, reader.path):
         progress(1)
-        given = _fitting(frame, target, done)
+        given = fitting(frame, target, done)
         try:
             writer.append(**given)
         except CodecError as error:
@@ -272,11 +212,11 @@ def _write(
                 # Of the new file it says a name that is about to vanish, and the number once more.
                 why = str(error).removeprefix(f"{temporary}: ").removeprefix(f"frame {number}: ")
                 raise CodecError(f"{reader.path}: frame {number} cannot be converted: {why}") from error
-            done._skipped.add(number)
+            done.skipped_numbers.add(number)
             continue
         done.frames += 1
         _count(frame, done)
-    done.skipped = len(done._skipped)
+    done.skipped = len(done.skipped_numbers)
 
 
 def _count(frame: Frame, done: Converted) -> None:
@@ -287,128 +227,6 @@ def _count(frame: Frame, done: Converted) -> None:
             done.raw_bytes += 4 * array.size
             people = max(people, int(np.prod(array.shape[:axis], dtype=np.int64)))
     done.people += people
-
-
-def _fitting(frame: Frame, target: Target, done: Converted) -> Frame:
-    """The frame as the writer takes it, and what had to change counted."""
-    given = {str(key): value for key, value in frame.items()}
-    if len(given) < len(frame) or target.codec == "native":
-        return given
-    camera = given.get("camera")
-    if "camera" in given and not (isinstance(camera, dict) and all(key in camera for key in _CAMERA)):
-        given = _renamed(given, "camera")
-        done.renamed_cameras += 1
-    unknown, partly, has_people = _unknown_people(given)
-    if has_people:
-        if unknown.any() and REJECTED in given:  # the writer is about to give that name to its own list
-            given = _renamed(given, REJECTED)
-        done.left_out += int((unknown & ~partly).sum())
-        done.cut += int(partly.sum())
-    elif unknown.any():
-        given = {key: value for key, value in given.items() if key not in QUANTISED}
-        done.bare += 1
-    return given
-
-
-def _renamed(frame: Frame, key: str) -> Frame:
-    """With `_recorded` behind that name, as often as it takes for the name to be free."""
-    name = f"{key}_recorded"
-    while name in frame:
-        name += "_recorded"
-    return {(name if each == key else each): value for each, value in frame.items()}
-
-
-def _unknown_people(frame: Frame) -> tuple[Any, Any, bool]:
-    """Who has a number that is none, who of these has others, and whether there is an axis of people."""
-    some: Any = np.False_
-    every: Any = np.True_
-    has_people = False
-    for name, (axis, _) in QUANTISED.items():
-        array = frame.get(name)
-        if not isinstance(array, np.ndarray):
-            continue
-        has_people = array.ndim == 1 - axis
-        axes = tuple(range(1 if has_people else 0, array.ndim))
-        nothing = np.isnan(array)
-        some = some | nothing.any(axis=axes)
-        every = every & nothing.all(axis=axes)
-    return np.asarray(some), np.asarray(some & ~every), has_people
-
-
-# ---- reading back ----
-
-
-def _compare(
-    reader: MeshReader, temporary: Path, target: Target, done: Converted, progress: Progress
-) -> None:
-    """Hold every frame of the new file against the old one. Raises StorageError."""
-    try:
-        new = MeshReader(temporary)
-    except FormatError as error:
-        raise _misread(temporary, 0, str(error)) from error
-    with new:
-        if pack(new.metadata, what="the metadata") != pack(reader.metadata, what="the metadata"):
-            raise _misread(temporary, 0, "its metadata")
-        written = iter(new)
-        unused = Converted()
-        for number, frame in _numbered(reader, unused, reader.path):
-            progress(1)
-            if number in done._skipped:
-                continue
-            try:
-                got = next(written, None)
-            except FormatError as error:
-                raise _misread(temporary, number, str(error)) from error
-            what = "it ends there" if got is None else _difference(_fitting(frame, target, unused), got, done)
-            if what:
-                raise _misread(temporary, number, what)
-        if next(written, None) is not None or new.damage:
-            raise _misread(temporary, len(new), new.damage or "there are more frames than were written")
-
-
-def _difference(gave: Frame, got: Frame, done: Converted) -> str:
-    """Which entry is not what it was; "" for none."""
-    rejected: list[int] = []
-    if REJECTED in got and REJECTED not in gave:
-        rejected = list(got[REJECTED])
-        got = {key: value for key, value in got.items() if key != REJECTED}
-    if gave.keys() != got.keys():
-        return f"the entries {', '.join(sorted(map(str, gave.keys() ^ got.keys())))}"
-    for key, value in gave.items():
-        is_same = _same_points if key in QUANTISED else _same_entry
-        if key in QUANTISED and rejected:
-            if not _are_unknown(gave, rejected):
-                return f"{key}: somebody is left out who is known"
-            value = np.delete(value, rejected, axis=0)
-        if not is_same(key, value, got[key], done.quantization_mm):
-            return f"the entry {key}"
-    return ""
-
-
-def _are_unknown(frame: Frame, people: list[int]) -> bool:
-    unknown, _, has_people = _unknown_people(frame)
-    return has_people and bool(unknown[people].all())
-
-
-def _same_points(key: str, old: object, new: object, step_mm: float) -> bool:
-    if not (isinstance(old, np.ndarray) and isinstance(new, np.ndarray)) or old.shape != new.shape:
-        return False
-    if old.dtype == new.dtype and np.array_equal(old, new, equal_nan=True):
-        return True
-    steps = QUANTISED[key][1] / step_mm
-    on_grid = (np.rint(np.multiply(array, steps, dtype=np.float64)) for array in (old, new))
-    return np.array_equal(next(on_grid), next(on_grid), equal_nan=True)
-
-
-def _same_entry(key: str, old: object, new: object, step_mm: float) -> bool:
-    return pack(old, what=key) == pack(new, what=key)
-
-
-def _misread(temporary: Path, number: int, what: str) -> StorageError:
-    return StorageError(
-        f"{temporary}: frame {number} does not come back as it was written ({what}); the old file stays:"
-        " check this machine's disk and memory"
-    )
 
 
 def suffix_of(target: Target) -> str:

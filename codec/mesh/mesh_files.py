@@ -214,13 +214,19 @@ class MeshReader:
         return self._reader.complete
 
     @property
+    def lossless(self) -> bool:
+        """Whether all that had been written is here, as far as has been looked, although a copy of something
+        may be damaged."""
+        return self._reader.lossless
+
+    @property
     def damage(self) -> str:
         """As `note`, but empty for a file that is whole up to where its writer was killed."""
         return "" if not self.closed and self.note == NOT_CLOSED else self.note
 
     @property
     def note(self) -> str:
-        """What is missing, and where; empty for a complete file."""
+        """What is missing or damaged, and where; empty for a complete file."""
         return self._reader.note
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
 """Reads native mesh files (.nrm), whole, torn or damaged.
 
-Promises: every segment that is whole on disk, and whose model is, comes back; `complete` and `note` say what
-is missing; nothing in a file can run code; memory stays within a few segments; every error is one of
-codec.errors.
+Promises: every segment that is whole on disk, and of whose model one copy is, comes back; `complete` and
+`note` say what is missing or damaged, `lossless` whether anything is missing; nothing in a file can run code;
+memory stays within a few segments; every error is one of codec.errors.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ NOT_CLOSED = "the writer stopped before it could close the file"
 _HELD_SEGMENTS = 2
 _HELD_MODELS = 2
 _TOLD = 3
+_REST = {FILE: "the file record", MESH_HEAD: "the metadata", MESH_MODEL: "a mesh model"}
 
 
 class NativeMeshReader:
@@ -63,6 +64,7 @@ class NativeMeshReader:
         self._models: OrderedDict[int, PointOrder] = OrderedDict()
         self._broken: dict[int, str] = {}
         self._lost_records: dict[int, str] = {}
+        self._spared: dict[int, str] = {}
         if not self._head:
             self._lost_records[-1] = "the metadata cannot be read"
 
@@ -206,14 +208,26 @@ class NativeMeshReader:
         return str(error).removeprefix(f"{self.path}: ")
 
     def _check_rest(self) -> None:
-        """Records that nothing had to be read from: the file's own, and models of which another copy is
-        there."""
-        for kind, name in ((FILE, "the file record"), (MESH_MODEL, "a mesh model")):
-            for index in self._file.of_kind(kind):
+        """Records that nothing had to be read from: the file's own, and what another copy was read of."""
+        for kind, name in _REST.items():
+            for index in map(int, self._file.of_kind(kind)):
                 try:
-                    self._file.read(int(index))
+                    self._file.read(index)
                 except DamagedError as error:
-                    self._lost_records[int(index)] = f"{name}: {self._here(error)}"
+                    told = f"{name}: {self._here(error)}"
+                    if self._has_other_copy(kind, index):
+                        self._spared[index] = f"{told}; a copy of it was read"
+                    else:
+                        self._lost_records[index] = told
+
+    def _has_other_copy(self, kind: int, index: int) -> bool:
+        if kind != MESH_MODEL:
+            return kind == MESH_HEAD and bool(self._head)
+        try:
+            self._model(int(self._file.entries["number"][index]))
+        except FormatError:
+            return False
+        return True
 
     def _model(self, name: int) -> PointOrder:
         """A model by its name, from any of its copies. Raises FormatError."""
@@ -244,11 +258,17 @@ class NativeMeshReader:
         return not self.note
 
     @property
+    def lossless(self) -> bool:
+        """Whether all that had been written is here, although a copy of something may be damaged."""
+        return not (self._file.damage or self._lost_records or self._broken)
+
+    @property
     def note(self) -> str:
-        """What is missing, and where; empty for a complete file."""
+        """What is missing or damaged, and where; empty for a complete file."""
         told = [f"at byte {each.offset}: {each.length} bytes, {each.kind}" for each in self._file.damage]
         told += [self._lost_records[index] for index in sorted(self._lost_records)]
         told += [self._broken[segment] for segment in sorted(self._broken)]
+        told += [self._spared[index] for index in sorted(self._spared)]
         if not self.closed and not told:
             told = [NOT_CLOSED]
         more = len(told) - _TOLD

@@ -27,8 +27,8 @@ from codec.mesh._affine_model import PointOrder, pack_order
 from codec.mesh._fast import walk_order
 from codec.mesh._segment import Batch, GridFrame, Signature, make_batch, pack_segment, to_grid
 from codec.mesh._training import RUN_MESHES, Training
-from codec.mesh.native_writer import NativeMeshWriter, can_be_ordered, write_model
-from codec.records.writer import RecordWriter
+from codec.mesh.model_copies import ModelCopies
+from codec.mesh.native_writer import NativeMeshWriter, can_be_ordered
 
 Frame = dict[str, Any]
 Stage = Callable[[str], None]
@@ -50,18 +50,20 @@ _FITS: dict[str, tuple[tuple[FitSettings, ...], int]] = {
 """What is tried for each way, and by how many runs."""
 _OFFERED_RUNS = 2 * RUNS
 _SAMPLES = 3
-_SECOND_MODEL_AFTER_FRAMES, _MODEL_EVERY_FRAMES = 9000, 54000
-"""Five minutes and half an hour. Any copy of a model serves the whole file: a second one is what it takes for
-a bad record to cost nothing."""
+_MODEL_EVERY_FRAMES = 54000
+"""Half an hour, beside the two copies that every file has (see model_copies)."""
 _REST_BYTES = 600
 """About what a record takes that is not its payload, with its entry in the index."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What the first reading keeps of meshes of one signature; `meshes` and `frames` are those looked at."""
+    """What the first reading keeps of meshes of one signature; `meshes` and `frames` are those looked at.
+
+    order: by the first mesh, as in the `fast` way."""
 
     training: Training
+    order: PointOrder | None = None
     meshes: int = 0
     frames: int = 0
     samples: list[tuple[list[GridFrame], Batch]] = field(default_factory=list)
@@ -109,8 +111,13 @@ class Survey:
         seen.training.see(batch)
         seen.meshes += len(batch.refs)
         seen.frames += len(run)
+        if not can_be_ordered(batch):
+            return
+        if seen.order is None:
+            first = batch.points[0, :, :3].view(np.int32)
+            seen.order = pack_order(walk_order(first, batch.signature.joints), batch.signature.joints)
         # The newest ones at distances that double: from all of a recording, whatever its length.
-        if self._count >= seen.next_sample and can_be_ordered(batch):
+        if self._count >= seen.next_sample:
             seen.next_sample = 2 * self._count
             seen.samples = [*seen.samples[1 - _SAMPLES :], (run, batch)]
 
@@ -119,19 +126,17 @@ class Survey:
         `stage` is told of."""
         self._end_run()
         self._stage = stage
-        return Chosen({signature: self._best(signature, seen) for signature, seen in self._seen.items()})
+        return Chosen({signature: self._best(seen) for signature, seen in self._seen.items()})
 
-    def _best(self, signature: Signature, seen: _Seen) -> PointOrder | None:
-        if not seen.samples:
-            return None
-        samples = seen.samples
-        first = samples[0][1].points[0, :, :3].view(np.int32)
-        order = pack_order(walk_order(first, signature.joints), signature.joints)
+    def _best(self, seen: _Seen) -> PointOrder | None:
+        samples, order = seen.samples, seen.order
+        if order is None or not samples:
+            return order
         sampled = sum(len(batch.refs) for _, batch in samples)
         # What was looked at stands for all of it.
         share = self._stride / RUN_MESHES
         frames = share * seen.frames
-        copies = 1 + (frames > _SECOND_MODEL_AFTER_FRAMES) + frames // _MODEL_EVERY_FRAMES
+        copies = 2 + frames // _MODEL_EVERY_FRAMES
 
         def total_bytes(model: PointOrder) -> float:
             packed = sum(
@@ -162,20 +167,20 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A model for each kind of meshes in a recording; called with a writer it serves it, as NativeMeshWriter
-    wants it."""
+    """A model for each kind of meshes in a recording; called with what writes models it serves a
+    NativeMeshWriter."""
 
     models: dict[Signature, PointOrder | None]
 
-    def __call__(self, writer: RecordWriter) -> _FixedModels:
-        return _FixedModels(writer, self.models)
+    def __call__(self, copies: ModelCopies) -> _FixedModels:
+        return _FixedModels(copies, self.models)
 
 
 class _FixedModels:
     """Serves what was chosen, and writes it again from time to time."""
 
-    def __init__(self, writer: RecordWriter, models: dict[Signature, PointOrder | None]) -> None:
-        self._writer, self._models = writer, models
+    def __init__(self, copies: ModelCopies, models: dict[Signature, PointOrder | None]) -> None:
+        self._copies, self._models = copies, models
         self._model: PointOrder | None = None
         self._frames_to_go: dict[int, int] = {}
 
@@ -193,8 +198,8 @@ class _FixedModels:
         name = self._model.name
         to_go = self._frames_to_go.get(name)
         if to_go is None or to_go <= 0:
-            write_model(self._writer, self._model)
-            to_go = _SECOND_MODEL_AFTER_FRAMES if to_go is None else _MODEL_EVERY_FRAMES
+            (self._copies.add if to_go is None else self._copies.repeat)(self._model)
+            to_go = _MODEL_EVERY_FRAMES
         self._frames_to_go[name] = to_go - SEGMENT_FRAMES
 
 

@@ -4,8 +4,9 @@ A record file (codec.records) whose records are segments of two seconds and, fro
 were predicted with. Promises: a segment is written in one piece and synced, so that a killed process loses
 the open one and what its thread had in hand; what cannot be written is told by the next call; an existing
 file is never touched. It begins in the `fast` way; as soon as enough meshes were seen it fits a model beside
-the writing, and goes on in the `affine` way once the model is a small part of the file. The model is written
-again every five minutes, and fitted anew a few times, so that one bad record costs minutes.
+the writing, and goes on in the `affine` way once the model is a small part of the file. Each model stands in
+the file twice (see model_copies) and is written again every half an hour; the head is written again at the
+end. So one bad record costs its own segment and nothing else.
 """
 
 from __future__ import annotations
@@ -40,23 +41,28 @@ from codec.mesh._segment import (
     to_grid,
 )
 from codec.mesh._training import Training
+from codec.mesh.model_copies import ModelCopies
 from codec.mesh.msgpack_arrays import MAX_ENTRIES, MAX_OBJECT_BYTES, pack
 from codec.mesh.segment_pool import Segment, SegmentPool
 from codec.mesh.segment_writer import SegmentWriter
-from codec.records.layout import MESH_HEAD, MESH_MODEL, MESHES, pack_record
+from codec.records.layout import MESH_HEAD, MESHES, pack_record
 from codec.records.writer import RecordWriter
 
 Way = Literal["auto", "fast", "affine"]
 
 _SEGMENT_BYTES = 48 << 20  # of steps and entries: bounds memory where frames come faster than real time
 assert _SEGMENT_BYTES <= MAX_OBJECT_BYTES - 4
-_MODEL_EVERY_S = 300.0
-_MODEL_EVERY_SEGMENTS = 150  # as many as that takes, where frames come faster than they were seen
+_MODEL_EVERY_S = 1800.0
+_MODEL_EVERY_SEGMENTS = 900  # as many as that takes, where frames come faster than they were seen
 _REFIT_AFTER_S = (60.0, 300.0, 1800.0)
 """After so long since the first model another one is fitted, to more of what there is to be seen."""
-_MODEL_PAYS_FROM = 3
-"""A new model is written when it takes a third of what its meshes took since the last: after ten seconds of
-one person, three of four. A recording that ends just then is larger by that third at most."""
+_MODEL_PAYS_FROM = 6
+"""The first model is written when it takes, with its copy, a third of what its meshes took until then: after
+seventeen seconds of one person, four of four. A recording that ends just then is larger by that third at
+most."""
+_REFIT_PAYS_FROM = 40
+"""Another one is fitted when it would take, with its copy, a twentieth of what its meshes took since the
+last: it brings little unless people change."""
 _HELD_KINDS = 4
 """Signatures whose models and training are kept: where uncertainties come and go, frames have two in turn.
 Each takes 20 MB once it has seen enough, which takes a dozen such frames on end."""
@@ -88,7 +94,7 @@ class NativeMeshWriter(SegmentWriter):
         segment_s: float = 2.0,
         by_frame_time: bool = False,
         way: Way = "auto",
-        models: Callable[[RecordWriter], Models] | None = None,
+        models: Callable[[ModelCopies], Models] | None = None,
         segment_frames: int | None = None,
         head: dict[str, str] | None = None,
     ) -> None:
@@ -102,7 +108,7 @@ class NativeMeshWriter(SegmentWriter):
         if fps is not None and not 0.0 < fps < math.inf:
             raise CodecError(f"fps must be a positive number, got {fps}")
         said = {"metadata": metadata, "quantization_mm": float(quantization_mm), "fps": fps, **(head or {})}
-        packed = zlib.compress(pack(said, what="the head"))
+        self._head = zlib.compress(pack(said, what="the head"))
         super().__init__(Path(path), segment_s=segment_s, by_frame_time=by_frame_time)
         self.unknown_points = 0
         self._steps_per_mm = 1.0 / quantization_mm
@@ -110,15 +116,16 @@ class NativeMeshWriter(SegmentWriter):
         self._fits = way == "affine" or (way == "auto" and _mesh_native.kernels is not None)
         self._writer = RecordWriter(path, info={"content": "meshes"})
         try:
-            self._writer.append(pack_record(MESH_HEAD, packed, monotonic_ns=time.monotonic_ns()))
+            self._write_head()
             self._writer.file.sync()
         except BaseException:
             self._writer.file.discard()
             raise
+        self._copies = ModelCopies(self._writer)
         self._models: Models = (
-            _LiveModels(self._writer, self._fits, waits=way == "affine")
+            _LiveModels(self._copies, self._fits, waits=way == "affine")
             if models is None
-            else models(self._writer)
+            else models(self._copies)
         )
         self._open_meshes = self._open_entries = 0
         self._synced_s = -math.inf
@@ -205,10 +212,15 @@ class NativeMeshWriter(SegmentWriter):
         with contextlib.suppress(StorageError):  # told below, or by what follows
             self._writer.file.sync()
             self.frames_written = self.frames_stored
-        if self._pool.failure is None and sealed:
-            self._writer.seal()
-        else:
-            self._writer.close()
+        try:
+            if self._pool.failure is None:
+                self._copies.finish()
+                self._write_head(epoch=1)
+        finally:
+            if self._pool.failure is None and sealed:
+                self._writer.seal()
+            else:
+                self._writer.close()
         self._tell_failure_once()
 
     def __enter__(self) -> NativeMeshWriter:
@@ -221,6 +233,9 @@ class NativeMeshWriter(SegmentWriter):
         self._open_meshes = self._open_entries = 0
         super()._seal()
 
+    def _write_head(self, *, epoch: int = 0) -> None:
+        self._writer.append(pack_record(MESH_HEAD, self._head, epoch=epoch, monotonic_ns=time.monotonic_ns()))
+
     # ---- in the thread of the pool -----------------------------------------------------------------
 
     def _compress(self, segment: Segment) -> bytes:
@@ -231,6 +246,7 @@ class NativeMeshWriter(SegmentWriter):
 
     def _write(self, segment: Segment) -> None:
         assert segment.packed is not None
+        self._copies.write_due()
         self._models.write_due(len(segment.packed))
         self._writer.append(
             pack_record(
@@ -262,20 +278,7 @@ class Models(Protocol):
 
     def write_due(self, size: int) -> None:
         """Write the model of the last segment that was asked for, where the file does not have it, or not for
-        some time. That segment, of `size` bytes, is the next to be written."""
-
-
-def write_model(writer: RecordWriter, model: PointOrder) -> None:
-    """Put a model into a file. Raises DiskFullError or StorageError."""
-    writer.append(
-        pack_record(
-            MESH_MODEL,
-            model.content,
-            number=model.name,
-            monotonic_ns=time.monotonic_ns(),
-            raw_length=len(model.content),
-        )
-    )
+        a long time. That segment, of `size` bytes, is the next to be written."""
 
 
 def can_be_ordered(batch: Batch) -> bool:
@@ -313,8 +316,8 @@ class _LiveModels:
     become larger by one that never pays.
     """
 
-    def __init__(self, writer: RecordWriter, fits: bool, *, waits: bool) -> None:
-        self._writer = writer
+    def __init__(self, copies: ModelCopies, fits: bool, *, waits: bool) -> None:
+        self._copies = copies
         self._waits = waits
         self._fits = fits
         self._kinds: OrderedDict[Signature, _Kind] = OrderedDict()
@@ -367,16 +370,24 @@ class _LiveModels:
         elif not kind.has_model:
             if training.enough:
                 training.start()
-        elif kind.refits and time.monotonic() - kind.began_s > kind.refits[0]:
-            kind.refits.pop(0)
+        elif self._wants_refit(kind):
             training.start()
+
+    def _wants_refit(self, kind: _Kind) -> bool:
+        assert kind.model is not None
+        if kind.stored < _REFIT_PAYS_FROM * len(kind.model.content):
+            return False
+        age_s = time.monotonic() - kind.began_s
+        due = [after_s for after_s in kind.refits if after_s < age_s]
+        del kind.refits[: len(due)]
+        return bool(due)
 
     def write_due(self, size: int) -> None:
         kind = self._kind
         now_s = time.monotonic()
         is_old = now_s - kind.written_s >= _MODEL_EVERY_S or kind.segments_since >= _MODEL_EVERY_SEGMENTS
         if kind.model is not None and is_old:
-            write_model(self._writer, kind.model)
+            (self._copies.repeat if kind.written_s > -math.inf else self._copies.add)(kind.model)
             kind.written_s, kind.segments_since = now_s, 0
         kind.segments_since += 1
         kind.stored += size

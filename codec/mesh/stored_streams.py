@@ -1,12 +1,15 @@
 """An .xz stream or a zstd frame around bytes that it holds as they are, uncompressed.
 
-Any decompressor reads them. Two of equal length are equal in length and differ only where their content
-does and, for xz, in its checksum near the end: so a header can be rewritten in place by its last bytes.
+Any decompressor reads them and holds them against their checksum. Two of equal length are equal in length
+and differ only where their content does and in the checksum near the end: so a header can be rewritten in
+place by its last bytes.
 """
 
 from __future__ import annotations
 
 import zlib
+
+from codec.mesh.xxhash64 import xxh64
 
 XZ_MAGIC = b"\xfd7zXZ\x00"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -14,8 +17,8 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _XZ_CHECK_CRC32 = b"\x00\x01"
 _XZ_CHUNK_BYTES = 1 << 16
 _ZSTD_BLOCK_BYTES = 1 << 17
-# Frame header descriptor: 32 bits of content size, one segment, no checksum, no dictionary.
-_ZSTD_DESCRIPTOR = b"\xa0"
+# Frame header descriptor: 32 bits of content size, one segment, a checksum, no dictionary.
+_ZSTD_DESCRIPTOR = b"\xa4"
 
 
 def stored_xz(data: bytes) -> bytes:
@@ -47,13 +50,13 @@ def stored_xz(data: bytes) -> bytes:
 
 
 def stored_zstd(data: bytes) -> bytes:
-    """One zstd frame of raw blocks."""
+    """One zstd frame of raw blocks, with its checksum."""
     out = bytearray(ZSTD_MAGIC + _ZSTD_DESCRIPTOR + len(data).to_bytes(4, "little"))
     for start in range(0, len(data), _ZSTD_BLOCK_BYTES):
         part = data[start : start + _ZSTD_BLOCK_BYTES]
         last = start + len(part) == len(data)
         out += (len(part) << 3 | last).to_bytes(3, "little") + part
-    return bytes(out)
+    return bytes(out) + (xxh64(data) & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def _padded(data: bytes) -> bytes:

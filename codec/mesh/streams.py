@@ -1,6 +1,6 @@
 """The compressed data of a mesh file from one place to its end, whatever befell the file.
 
-After damage it goes on at the next .xz stream (a zstd file has but one frame of data, so it ends there).
+After damage it goes on at the next .xz stream, or at the next zstd frame that is whole by its checksum.
 Zeros at the end of a file, as a power cut leaves them, count as not written.
 """
 
@@ -12,28 +12,33 @@ from dataclasses import dataclass
 
 from codec.mesh.damage import Damage
 from codec.mesh.xz_streams import HOLD_BYTES, XzStream, next_xz
-from codec.mesh.zstd_streams import ZstdStream
+from codec.mesh.zstd_streams import ZstdStream, next_zstd
 
 _BLOCK_BYTES = 1 << 20
 _READ_BYTES = 64 << 10
 # Real damage has a few places; a file made of nothing else would keep us busy for ever.
-_DAMAGES_MAX = 10_000
+_DAMAGES_MAX = {"xz": 10_000, "zstd": 16}
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes of the data. `resumed`: they do not continue the piece before, something is missing between."""
+    """Bytes of the data. `begins`: they are the first of a stream; `resumed`: they do not continue the piece
+    before, something is missing between."""
 
     data: bytes
+    begins: bool = False
     resumed: bool = False
 
 
 def open_stream(
-    compression: str, fd: int, start: int, limit: int, *, hold_bytes: int = HOLD_BYTES
+    compression: str, fd: int, start: int, limit: int, *, hold_bytes: int = HOLD_BYTES, whole: bool = False
 ) -> XzStream | ZstdStream:
-    """The stream that begins there. Raises MissingExtraError."""
+    """The stream that begins there. `whole`: of a zstd frame that is not whole by its checksum, nothing.
+
+    Raises MissingExtraError.
+    """
     if compression == "zstd":
-        return ZstdStream(fd, start, limit)
+        return ZstdStream(fd, start, limit, whole=whole)
     return XzStream(fd, start, limit, hold_bytes=hold_bytes)
 
 
@@ -49,23 +54,22 @@ def read_streams(
     end = end_without_zeros(fd, start, size) if compression == "xz" else size
     position, resumed = start, False
     while position < end:
-        stream = open_stream(compression, fd, position, end)
+        stream = open_stream(compression, fd, position, end, whole=bool(damages))
+        begins = True
         for data in stream.read():
-            yield Piece(data, resumed)
-            resumed = False
+            yield Piece(data, begins, resumed)
+            begins = resumed = False
         if stream.damage is None:
             position = stream.end + padding_at(fd, stream.end, end)
             continue
-        if isinstance(stream, ZstdStream):
-            if not (growing and stream.cut_off):
-                damages.append(stream.damage)
+        if growing and isinstance(stream, ZstdStream) and stream.cut_off:
             return
         damages.append(stream.damage)
-        if len(damages) >= _DAMAGES_MAX:
+        if len(damages) >= _DAMAGES_MAX[compression]:
             damages.append(Damage(position, "too much is broken to go on from here"))
             return
         resumed = True
-        position = next_xz(fd, position + 1, end)
+        position = (next_zstd if compression == "zstd" else next_xz)(fd, position + 1, end)
     if end < size and not damages:
         damages.append(Damage(end, f"{size - end} zero bytes end the file, as a power cut leaves them"))
 

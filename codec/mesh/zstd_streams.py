@@ -37,11 +37,12 @@ class ZstdStream:
     """One zstd frame between two places of a file.
 
     After read(): where its `end` is, or which `damage` ended it; `cut_off` is true where nothing is
-    wrong but that the end is not there yet. Raises MissingExtraError.
+    wrong but that the end is not there yet. `whole`: a frame that has no checksum, or not its end, gives
+    nothing either. Raises MissingExtraError.
     """
 
-    def __init__(self, fd: int, start: int, limit: int) -> None:
-        self._fd, self._start, self._limit = fd, start, limit
+    def __init__(self, fd: int, start: int, limit: int, *, whole: bool = False) -> None:
+        self._fd, self._start, self._limit, self._whole = fd, start, limit, whole
         self._zstandard = require_zstandard("reading a mesh file compressed with zstd")
         self.end = limit
         self.damage: Damage | None = None
@@ -51,9 +52,12 @@ class ZstdStream:
         if self._has_checksum():
             for _ in self._decompressed():
                 pass
-            if self.damage is not None and not self.cut_off:
+            if self.damage is not None and (self._whole or not self.cut_off):
                 return
             self.damage, self.cut_off = None, False
+        elif self._whole:
+            self.damage = Damage(self._start, "a zstd frame without a checksum behind damage")
+            return
         yield from self._decompressed()
 
     def _has_checksum(self) -> bool:
@@ -87,3 +91,14 @@ class ZstdStream:
             for offset in range(0, len(block), _FEED_BYTES):
                 yield position + offset, block[offset : offset + _FEED_BYTES]
             position += len(block)
+
+
+def next_zstd(fd: int, position: int, end: int) -> int:
+    """Where the next frame may begin, or `end`."""
+    while position + len(ZSTD_MAGIC) <= end:
+        block = os.pread(fd, min(_READ_BYTES, end - position), position)
+        found = block.find(ZSTD_MAGIC)
+        if found >= 0:
+            return position + found
+        position += max(len(block) - len(ZSTD_MAGIC) + 1, 1)
+    return end

@@ -21,6 +21,8 @@ from codec.records.reader import RecordFile
 
 DAMAGED = "damaged"
 """The reason in gap records for frames that were in a file and can no longer be read."""
+DELETED = "deleted"
+"""The reason in gap records for frames whose file was taken away to make room for later ones."""
 
 _Present = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int32]]
 
@@ -84,14 +86,21 @@ def _find(ordered: npt.NDArray[np.uint64], number: int) -> int | None:
 
 
 class FrameAccount:
-    """The account of one series. `numbered`: whether a hole in the numbers is a loss; of an estimator's
-    results it is not, it only had no time for those frames.
+    """The account of one series, or of a single file of one. `numbered`: whether a hole in the numbers is a
+    loss; of an estimator's results it is not, it only had no time for those frames.
 
-    `counted_reasons` says which gap records stand for the counters of that name.
+    `counted_reasons` says which gap records stand for the counters of that name. `alone`: of a single file,
+    before which there may have been others: what was written then stands in the clock record that begins it.
     """
 
-    def __init__(self, counted_reasons: Mapping[str, Collection[str]] | None = None) -> None:
+    def __init__(
+        self, counted_reasons: Mapping[str, Collection[str]] | None = None, *, alone: bool = False
+    ) -> None:
         self.numbered = True
+        self.unseen: set[int] = set()
+        """Streams whose frames lie in files that nobody looks at: what was counted of them says nothing."""
+        self._alone = alone
+        self._written_before: Counter[int] | None = None
         self._counted_reasons = dict(counted_reasons or {})
         self._told: Counter[tuple[int, str]] = Counter()
         self._numberings: dict[tuple[int, int], _Numbering] = {}
@@ -134,9 +143,12 @@ class FrameAccount:
             return
         self._counted_ns = at_ns or self._counted_ns
         short: Counter[int] = Counter()
-        for stream, written in _by_stream(counters.get("written")):
+        totals = Counter(dict(_by_stream(counters.get("written"))))
+        if self._written_before is None:
+            self._written_before = totals if self._alone and not self._read else Counter()
+        for stream, written in totals.items():
             there = self._different(stream) if at_end else self._read[stream]
-            short[stream] += max(0, written - there)
+            short[stream] += max(0, written - self._written_before[stream] - there)
         for name, reasons in self._counted_reasons.items():
             for stream, count in _by_stream(counters.get(name)):
                 told = sum(self._told[stream, reason] for reason in reasons)
@@ -145,9 +157,15 @@ class FrameAccount:
             self._short[stream] = max(self._short[stream], count)
 
     def found_elsewhere(self, stream: int, count: int) -> None:
-        """So many frames of this stream lie in other files than these (meshes)."""
+        """So many frames of this stream lie in other files than these (meshes, say)."""
         self._read[stream] += count
         self._elsewhere[stream] += count
+
+    def deleted(self, stream: int, frames: int, gaps: Mapping[str, int]) -> None:
+        """So many frames of this stream, and gap records of these reasons, lay in files that made room."""
+        self.found_elsewhere(stream, frames)
+        for reason, count in gaps.items():
+            self._told[stream, reason] += count
 
     def missing(self, up_to: int) -> list[Missing]:
         """What nothing accounts for in the files up to that place; from now on it is accounted for."""
@@ -170,8 +188,8 @@ class FrameAccount:
         numbers nobody knows any more. To be asked last, after missing()."""
         gaps = []
         for stream, short in sorted(self._short.items()):
-            count = short - self._told[stream, DAMAGED]
-            if count > 0:
+            count = short - self._told[stream, DAMAGED] - self._told[stream, DELETED]
+            if count > 0 and stream not in self.unseen:
                 gap: dict[str, Any] = {"reason": DAMAGED, "first": None, "last": None, "count": count}
                 gap |= {"start_ns": self._counted_ns, "end_ns": self._counted_ns, "estimated": True}
                 gaps.append((stream, gap))

@@ -80,7 +80,7 @@ def recover_file(
     source: str | os.PathLike[str], target: str | os.PathLike[str], *, progress: Progress | None = None
 ) -> FileReport:
     """Write a clean copy of one file. Raises NotOurFileError, or StorageError (also where target exists)."""
-    account = FrameAccount()
+    account = FrameAccount(alone=True)
     with RecordFile(source) as file, Salvage(Path(target), file) as salvage:
         account.claim(file, 0)
         salvage.copy(account, progress or (lambda _: None))

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from codec.durable import AppendFile
+from codec.records._index_memory import IndexEntries
 from codec.records.layout import (
     CLOCK,
     CLOCKS,
@@ -60,17 +61,17 @@ class RecordWriter:
         the file exists or cannot be made.
         """
         self.file = AppendFile(path)
-        self._index = bytearray()
+        self._index = IndexEntries()
         self._records = 0
         self._frames = 0
         if is_copy:
             return
-        now_ns = time.monotonic_ns()
+        now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
         first = {
             "format": FORMAT_NAME,
             "version": FORMAT_VERSION,
             "boot_id": boot_id(),
-            "wall_ns": time.time_ns(),
+            "wall_ns": wall_ns,
         }
         try:
             self.append(pack_json(FILE, {**first, **(info or {})}, monotonic_ns=now_ns))
@@ -86,18 +87,20 @@ class RecordWriter:
         epoch, number, device_time_s, monotonic_ns = _NUMBERING.unpack_from(header, 20)
         (length,) = _LENGTH.unpack_from(header)
         (raw_length,) = _LENGTH.unpack_from(header, _RAW_LENGTH_AT)
-        self._index += _ENTRY.pack(
-            offset,
-            number,
-            monotonic_ns,
-            device_time_s,
-            length + _LENGTH.size,
-            epoch,
-            raw_length,
-            kind,
-            stream,
-            codec,
-            clock,
+        self._index.add(
+            _ENTRY.pack(
+                offset,
+                number,
+                monotonic_ns,
+                device_time_s,
+                length + _LENGTH.size,
+                epoch,
+                raw_length,
+                kind,
+                stream,
+                codec,
+                clock,
+            )
         )
         self._records += 1
         self._frames += kind == FRAME
@@ -126,7 +129,9 @@ class RecordWriter:
         pair_ns: (monotonic, wall) of another moment than now, on another machine perhaps.
         """
         if pair_ns is None:
-            monotonic_ns, value = time.monotonic_ns(), {"wall_ns": time.time_ns(), "boot_id": boot_id()}
+            # One right after the other: they are a pair.
+            wall_ns, monotonic_ns = time.time_ns(), time.monotonic_ns()
+            value = {"wall_ns": wall_ns, "boot_id": boot_id()}
         else:
             monotonic_ns, value = pair_ns[0], {"wall_ns": pair_ns[1]}
         self.append(pack_json(CLOCK, {**value, "counters": counters}, monotonic_ns=monotonic_ns))
@@ -153,7 +158,7 @@ class RecordWriter:
 
     def _append_index(self, recompressed_to: int | None) -> None:
         index_offset, records, frames = self.file.size, self._records, self._frames
-        self.file.append(*pack_index(bytes(self._index), recompressed_to=recompressed_to))
+        self.file.append(*pack_index(self._index.as_bytes(), recompressed_to=recompressed_to))
         self.file.append(*pack_record(END, END_PAYLOAD.pack(index_offset, records, frames)))
 
     def close(self) -> None:

@@ -79,10 +79,6 @@ class Account:
         self.untrue += other.untrue
         self.lost += other.lost
 
-    def lost_before(self, monotonic_ns: int) -> list[Missing]:
-        """Unaccounted frames that were sent before a moment."""
-        return [missing for missing in self.unaccounted if missing.monotonic_ns < monotonic_ns]
-
     @property
     def dropped_total(self) -> int:
         """For whatever reason."""

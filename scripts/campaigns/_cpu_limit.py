@@ -10,9 +10,10 @@ from pathlib import Path
 
 from scripts.campaigns._campaign import CannotRunError
 
-PI4_CORES = 1.0
-"""One Raspberry Pi 4 in cores of a usual x86 server: it has four, each three to five times slower than one of
-those at what the recorder does (NumPy, LZ4, checksums), so all together are worth about one."""
+PI4_CORES = 4 / 6
+"""One Raspberry Pi 4 in cores of a usual x86 server. It has four; each is four to five times slower than one
+of those at compiled loops over arrays, and eight to ten times at what is left to Python: for the recorder,
+which does mostly the former, a sixth."""
 
 _V1, _V2 = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
 # Short, so that what is limited runs slowly instead of running and standing still by turns.

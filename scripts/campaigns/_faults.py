@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-NAMES = ("absent", "hang_open", "hang_read", "hang_close", "silent", "stale", "skip")
+NAMES = ("absent", "hang_open", "hang_read", "hang_close", "silent", "stale", "skip", "stuck", "hang_reset")
 """absent: the device is gone (reads and opens fail). hang_*: that call never returns. silent: reads time
 out. stale: the same frame again and again. These two end when the camera is opened again where they are 2,
-not 1. skip: how many frame numbers the next read leaves out; the
-camera sets it back to 0."""
+not 1. skip: how many frame numbers the next read leaves out; the camera sets it back to 0. stuck: a RealSense
+that cannot be started."""
 
 
 HANGS_NOW = 2

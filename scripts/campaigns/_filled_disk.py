@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from scripts.campaigns._campaign import Result
 from scripts.campaigns._failing_disk import plan_failure
 from scripts.campaigns._session import RigPlan, TriedRecording
 from scripts.campaigns._small_disk import small_disk
+from scripts.campaigns._verbs import run_verb
 
 _MB = 1 << 20
 _FILLINGS = 2
@@ -84,6 +86,7 @@ def deleting_case(folder: Path, file_system: str, reserve_mb: int) -> Result:
             result[key] += before[key]
         result["errors"] = len(_errors(recording))
         result["went_on"] = _wrote_after(own, again_ns)
+        result["trouble"] += _recovery_troubles(own, folder) + _recovery_troubles(older, folder)
         left = sorted(path.name for path in older.rglob("*") if path.is_file())
         if left != ["events.jsonl", "session.json"]:
             result["trouble"].append(f"newer segments were deleted, {left} of the older are left")
@@ -146,6 +149,18 @@ def _found(session: Path, logs: Path, cameras: list[str]) -> Result:
     if report.verdict == UNACCOUNTED:
         trouble.append("verify calls the session unaccounted")
     return _result(session_account(session, logs, cameras), trouble)
+
+
+def _recovery_troubles(session: Path, folder: Path) -> list[str]:
+    """What recover should not say of a session that lost nothing but what was deleted to make room."""
+    copy = folder / "copy"
+    told = run_verb("recover", session, "--out", copy)
+    if told.exit_code != 0 or "deleted to make room" not in told.out:
+        return [f"recover ends with {told.exit_code}: {told.out.strip()} {told.err.strip()}"]
+    before, after = verify(session), verify(copy)
+    shutil.rmtree(copy)
+    same = (before.verdict, before.frames, before.deleted) == (after.verdict, after.frames, after.deleted)
+    return [] if same else [f"the recovered copy is {after.verdict}, the session {before.verdict}"]
 
 
 def _result(account: Account, trouble: list[str]) -> Result:

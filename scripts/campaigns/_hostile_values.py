@@ -54,6 +54,8 @@ _TELLING = (
     b"1e999",
     b"-",
 )
+_SIDES = (0, 1, 7, 300, 4096, 30_000, 1 << 31)
+_JPEG_SIDES = (0, 1, 7, 14, 20, 300, 4096, 30_000, 65_535)
 
 
 def odd(chance: random.Random) -> Any:
@@ -122,10 +124,31 @@ def odd_png(chance: random.Random, whole: bytes) -> bytes:
     head = list(struct.unpack(">IIBBBBB", whole[16:29]))
     if chance.random() < 0.6:
         field = chance.randrange(7)
-        head[field] = chance.choice((0, 1, 2, 3, 4, 6, 8, 16, 255) if field > 1 else (0, 1, 7, 300, 1 << 31))
+        head[field] = chance.choice((0, 1, 2, 3, 4, 6, 8, 16, 255) if field > 1 else _SIDES)
+        if field < 2 and chance.random() < 0.5:
+            head[1 - field] = chance.choice(_SIDES)
         head = [value % (256 if place > 1 else 1 << 32) for place, value in enumerate(head)]
     packed = struct.pack(">IIBBBBB", *head)
     rest = whole[33:]
     if chance.random() < 0.4:
         rest = damaged(chance, rest)
     return whole[:16] + packed + zlib.crc32(b"IHDR" + packed).to_bytes(4, "big") + rest
+
+
+def odd_jpeg(chance: random.Random, whole: bytes) -> tuple[bytes, tuple[int, int]]:
+    """A JPEG that claims another size (which is given too), with anything in front of that claim, or one
+    that is damaged."""
+    at = whole.find(b"\xff\xc0")
+    if not 0 <= at <= len(whole) - 9:  # it has been spoilt before
+        return damaged(chance, whole), (0, 0)
+    height, width = struct.unpack_from(">HH", whole, at + 5)
+    if chance.random() < 0.4:
+        return damaged(chance, whole), (width, height)
+    size = chance.choice(_JPEG_SIDES), chance.choice(_JPEG_SIDES)
+    kind = chance.choice((0xC0, 0xC0, 0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xD9))
+    before = chance.choice((b"", b"", b"\xff" * 5, b"\0\1\2", b"\xff\x01", b"\xff\xd0", b"\xff\xd8"))
+    frame = struct.pack(">BBHBHH", 0xFF, kind, 17, 8, size[1], size[0])
+    rest = whole[at + 9 :]
+    if chance.random() < 0.3:
+        rest = damaged(chance, rest)
+    return whole[:at] + before + frame + rest, size

@@ -12,6 +12,7 @@ import threading
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 from capture import camera
 from capture.camera import RUNNING, CameraJob
@@ -77,7 +78,7 @@ class _PluggedRealSense:
     """A virtual D435 on a bus of its own, pushed in and pulled out by a thread."""
 
     def __init__(self, name: str, spec: SimulatedSpec, folder: Path) -> None:
-        from capture.sources.realsense import RealSenseSource
+        from capture.sources import realsense
         from capture.sources.virtual_realsense import VirtualBus
 
         assert spec.depth is not None
@@ -87,13 +88,24 @@ class _PluggedRealSense:
         self._stream = StreamInfo("depth", "z16", *size, wish.fps, intrinsics=lens, depth_scale_m=0.001)
         self._faults = Faults(folder / f"{name}.faults")
         self._bus = VirtualBus()
+        self._start, self._reset = realsense.start_into_queue, realsense._reset
+        realsense.start_into_queue, realsense._reset = self._start_or_not, self._reset_or_hang
         depth = StreamSpec(*size, wish.fps)
-        self._source = RealSenseSource(
+        self._source = realsense.RealSenseSource(
             name, RealSenseSpec(self._serial, depth=depth), context=self._bus.context
         )
         self._ready, self._open = threading.Event(), threading.Event()
         threading.Thread(target=self._feed, daemon=True).start()
         self._ready.wait()
+
+    def _start_or_not(self, rs: Any, sensor: Any, queue: Any) -> None:
+        if self._faults["stuck"]:
+            raise RuntimeError("the camera is stuck")
+        self._start(rs, sensor, queue)
+
+    def _reset_or_hang(self, device: Any) -> None:
+        self._faults.obey("hang_reset")
+        self._reset(device)
 
     def _feed(self) -> None:
         from capture.sources.virtual_realsense import VirtualD435

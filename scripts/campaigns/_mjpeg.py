@@ -1,7 +1,9 @@
-"""A webcam on the network for campaigns: numbered JPEGs over HTTP, which can be cut off and held silent."""
+"""A webcam on the network for campaigns: numbered JPEGs over HTTP, which can be cut off, held silent, and be
+gone from the network altogether."""
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -14,7 +16,8 @@ _ALL = 1 << 62
 
 class MjpegCamera:
     """Serves while its `with` block lasts. absent: connections end and new ones are refused with 503.
-    silent: connections stay open and nothing comes on them; `renewed` gives pictures to later ones."""
+    silent: connections stay open and nothing comes on them; `renewed` gives pictures to later ones.
+    vanished: as if its host were off. Nothing comes any more, and who wants to connect gets no answer."""
 
     def __init__(self, *, width: int = 160, height: int = 120, fps: float = 15.0) -> None:
         self.absent = False
@@ -24,7 +27,7 @@ class MjpegCamera:
         self._connections = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._crowd: list[socket.socket] = []
         self.closing = threading.Event()
 
     @property
@@ -41,6 +44,36 @@ class MjpegCamera:
         if self.silent:
             self._silent_up_to = self._connections
 
+    @property
+    def vanished(self) -> bool:
+        return bool(self._crowd)
+
+    @vanished.setter
+    def vanished(self, value: bool) -> None:
+        if value == self.vanished:
+            return
+        if not value:
+            while self._crowd:
+                self._crowd.pop().close()
+            self._serve()
+            return
+        self._silent_up_to = self._connections
+        self._stop_serving()
+        self._server.socket.listen(0)
+        for _ in range(4):  # with its queue full, the system does not answer any more
+            self._crowd.append(socket.socket())
+            self._crowd[-1].setblocking(False)
+            self._crowd[-1].connect_ex(self._server.server_address)
+
+    def _serve(self) -> None:
+        self._server.socket.listen(5)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def _stop_serving(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+
     def connected(self) -> int:
         """A new connection's number."""
         self._connections += 1
@@ -54,16 +87,16 @@ class MjpegCamera:
         return f"http://127.0.0.1:{self._server.server_address[1]}/video"
 
     def __enter__(self) -> MjpegCamera:
-        self._thread.start()
+        self._serve()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.closing.set()
-        self._server.shutdown()
+        self.vanished = False
+        self._stop_serving()
         self._server.server_close()
-        self._thread.join()
 
 
 def _handler(camera: MjpegCamera) -> type[BaseHTTPRequestHandler]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from scripts.campaigns._account import Account, camera_account, session_account
 from scripts.campaigns._ledger import ROOT
 
 FOLDER_VARIABLE = "NIGHTRIG_CAMPAIGN_FOLDER"
+PATCH_VARIABLE = "NIGHTRIG_CAMPAIGN_PATCH"
 BODIES = "bodies"
 _START_S = 60.0
 
@@ -27,6 +29,7 @@ class RigPlan:
     `camera` of each; `more` are further cameras: a name and the lines of its table.
 
     bodies: with a test estimator of that name, which gives numbers and a mesh for every depth frame of cam0.
+    patch: see _test_camera.depth_loop.
     """
 
     cameras: int = 4
@@ -40,6 +43,7 @@ class RigPlan:
     camera: str = ""
     more: tuple[tuple[str, str], ...] = ()
     bodies: bool = False
+    patch: int = 1
 
     @property
     def names(self) -> list[str]:
@@ -89,7 +93,12 @@ class TriedRecording:
         self.process = subprocess.Popen(
             [sys.executable, str(recorder), str(rig), "--root", str(root), "--json", *arguments],
             cwd=ROOT,
-            env={**os.environ, FOLDER_VARIABLE: str(logs), "TMPDIR": str(self.temporary)},
+            env={
+                **os.environ,
+                FOLDER_VARIABLE: str(logs),
+                PATCH_VARIABLE: str(plan.patch),
+                "TMPDIR": str(self.temporary),
+            },
             stdout=subprocess.DEVNULL,
             stderr=self.err,
             start_new_session=True,
@@ -138,6 +147,17 @@ class TriedRecording:
             if parent == self.process.pid and len(words) > 3:
                 found[words[3]] = int(path.parent.name)
         return found
+
+    @contextlib.contextmanager
+    def stopped_writer(self) -> Iterator[None]:
+        """The writer of now stands still; one that the supervisor has replaced meanwhile is left alone."""
+        pid = self.children()["writer"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def kill_group(self) -> None:
         """SIGKILL to every process of the recording."""

@@ -10,10 +10,10 @@ Four parts, each of many cases (--parts leaves some out):
   files      the same for what the supervisor writes: the session's folder, session.json, events.jsonl
   recording  whole recordings with test cameras in which one call of the writer or the supervisor fails
   disk       small file systems (a tmpfs, a loop-mounted ext4) that are filled while cameras record on them,
-             given room, filled again; with record.when_full = "stop" and "delete-oldest"; and what an ext4 is
-             given to write against what was recorded. Needs root.
+             given room, filled again; with record.when_full = "stop" and "delete-oldest", which recover has
+             to tell from a loss; and what an ext4 is given to write against what was recorded. Needs root.
 
-    scripts/campaigns/full.py                        all of it, about an hour
+    scripts/campaigns/full.py                        all of it, half an hour or less
     scripts/campaigns/full.py --parts disk           the file systems alone
     scripts/campaigns/full.py --every 40             every 40th call only
 
@@ -67,7 +67,7 @@ _RECORDINGS = (
 )  # fmt: skip
 _DISKS = (
     "stop tmpfs 0", "stop ext4 0", "stop ext4 4", "delete-oldest tmpfs 8", "delete-oldest ext4 8",
-    "amplification 640x480", "amplification 320x240",
+    "amplification 640x480", "amplification 320x240", "amplification 160x120",
 )  # fmt: skip
 
 

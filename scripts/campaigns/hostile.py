@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Throws arbitrary and mutated inputs at every reader and every verb that reads files.
 
-    scripts/campaigns/hostile.py                      100,000 inputs, about an hour; goes on where it was
+    scripts/campaigns/hostile.py                      100,000 inputs, half an hour; goes on where it was
     scripts/campaigns/hostile.py --inputs 200 --batch 100
     scripts/campaigns/hostile.py --only 4711          one of them again, here, with its traceback
 
 Record files, mesh files of every kind, sessions with wrong things in them (links to themselves, pipes,
-folders named like files), rigs, calibrations, pickles, folders of pictures, recordings of librealsense by
-name. Each is asked two things in a process of its own whose memory is limited: it must not die, take more
-than a second of CPU or 64 MB, raise or print anything but our errors, or leave a file where none was asked
-for. What breaks a promise is kept in the folder `kept`.
+folders named like files), rigs, calibrations, pickles, folders of pictures, videos, recordings of
+librealsense. Each is asked two things in a process of its own whose memory is limited: it must not die, take
+more than a second of CPU or 64 MB, raise or print anything but our errors, or leave a file where none was
+asked for. Some go through the command line as well. What breaks a promise is kept in the folder `kept`.
+
+Whole recordings of librealsense are played in a third process, as a camera's process does it: the library
+may hang at a damaged one, or die of it. A recording with such a camera has to end in order all the same, and
+to hold what its other camera sent.
 """
 
 from __future__ import annotations
@@ -31,11 +35,13 @@ if __name__ == "__main__":
 
 from scripts.campaigns import _hostile_worker
 from scripts.campaigns._campaign import Campaign, Promise, Result, at_least, at_most
+from scripts.campaigns._hostile_bag import LOST, RECORDED
 from scripts.campaigns._hostile_files import HostileFiles
 from scripts.campaigns._ledger import ROOT
 
-_SILENT_S = 30.0
-"""A worker that says nothing for so long hangs: no input takes a tenth of it."""
+_SILENT_S = 300.0
+"""A worker that says nothing for so long hangs. Most inputs take a hundredth of a second, but one that is
+recorded (see _hostile_commands) takes a minute."""
 _START_S = 120.0
 _TOLD = 5
 
@@ -43,18 +49,22 @@ _TOLD = 5
 def main(arguments: Sequence[str] | None = None) -> int:
     campaign = Campaign("hostile", __doc__)
     campaign.parser.add_argument("--inputs", type=int, default=100_000)
-    campaign.parser.add_argument("--batch", type=int, default=500, help="inputs of one worker process")
+    campaign.parser.add_argument("--batch", type=int, default=2000, help="inputs of one worker process")
+    campaign.parser.add_argument(
+        "--command-line-every", type=int, default=200, help="of so many inputs one goes through it as well"
+    )
     campaign.parser.add_argument("--only", type=int, help="repeat this input, with its traceback")
     args = campaign.parse(arguments)
     if args.only is not None:
-        return _hostile_worker.main(
-            [str(args.seed), str(args.only), "1", str(campaign.folder / "only"), "--trace"]
-        )
+        folder = str(campaign.folder / "only")
+        every = ["--command-line-every", "1", "--trace"]
+        return _hostile_worker.main([str(args.seed), str(args.only), "1", folder, *every])
     cases = [f"from {first}" for first in range(0, args.inputs, args.batch)]
 
     def attempt(case: str, work: Path) -> Result:
         first = int(case.removeprefix("from "))
-        batch = _Batch(args.seed, first, min(first + args.batch, args.inputs), work)
+        end = min(first + args.batch, args.inputs)
+        batch = _Batch(args.seed, first, end, work, args.command_line_every)
         batch.run()
         _keep(args.seed, batch.findings, campaign.folder / "kept")
         return batch.result(args.seed)
@@ -65,8 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class _Batch:
     """Some inputs, in one worker after the other: one that dies is followed by another."""
 
-    def __init__(self, seed: int, first: int, end: int, work: Path) -> None:
+    def __init__(self, seed: int, first: int, end: int, work: Path, command_line_every: int) -> None:
         self._seed, self._next, self._end, self._work = seed, first, end, work
+        self._command_line_every = command_line_every
         self._tried = 0
         self.findings: list[dict[str, Any]] = []
         self._asked: Counter[str] = Counter()
@@ -80,6 +91,7 @@ class _Batch:
     def _run_worker(self) -> None:
         command = [sys.executable, "-m", "scripts.campaigns._hostile_worker", str(self._seed)]
         command += [str(self._next), str(self._end - self._next), str(self._work / "asked")]
+        command += ["--command-line-every", str(self._command_line_every)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
         began = self._next
         with subprocess.Popen(
@@ -171,11 +183,22 @@ def _judge(results: list[Result]) -> list[Promise]:
     def total(key: str) -> int:
         return sum(result["broken"].get(key, 0) for result in results)
 
+    def asked(what: str) -> int:
+        return sum(result["asked"].get(what, 0) for result in results)
+
+    def came(*ways: str) -> int:
+        return sum(result["came"].get(way, 0) for result in results for way in ways)
+
+    recorded = [way + RECORDED for way in LOST]
     slowest_s = max(result["slowest_s"] for result in results)
     most_mb = max(result["most_mb"] for result in results)
     return [
         at_least("inputs", sum(result["inputs"] for result in results), 1),
         at_least("asked of them", sum(result["asks"] for result in results), 1),
+        at_least("of these through the command line", asked("nightrig"), 1),
+        at_least("recordings of librealsense played apart", asked("bag"), 0),
+        at_least("of these hung or died in their process", came(*LOST, *recorded), 0),
+        at_least("of these recorded with a good camera", came(*recorded), 0),
         at_most("processes that died", total("crash"), 0),
         at_most("hangs", total("hang"), 0),
         at_most(f"asks above 1 s of CPU (slowest {slowest_s:.2f} s)", total("slow"), 0),

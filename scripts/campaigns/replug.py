@@ -6,8 +6,9 @@ One recording after the other, each with seven cameras:
 - cam1 to cam3 are test cameras that are unplugged, hang in open, read and close, fall silent, or repeat one
   frame for ever;
 - rs0 and rs1 are virtual D435s that the real librealsense opens by serial from a bus they are pulled out of;
-- web is a camera on the network (MJPEG over HTTP, opened by the real cv2.VideoCapture) that is cut off or
-  falls silent: it stands in for a V4L2 camera, which needs a device node.
+  they hang as well, also in the reset that a camera gets which cannot be opened;
+- web is a camera on the network (MJPEG over HTTP, opened by the real cv2.VideoCapture) that is cut off, falls
+  silent, or is gone from the network: it stands in for a V4L2 camera, which needs a device node.
 
 Back means that frames are handed on again in the camera's own account. Time counts from the moment it is
 plugged in again, from the beginning of the hang, or from the last frame before the silence. Between two
@@ -45,7 +46,9 @@ from scripts.campaigns._session import RigPlan, TriedRecording
 _LIMIT_S = 5.0
 _GIVE_UP_S = 90.0
 _SILENCE_KNOWN_S = 0.5
+_UNPLUGGED_S = 1.5  # long enough to be noticed
 _GROWTH_PERCENT = 2.0
+_BURST_S = 0.5
 _SAMPLES, _SAMPLE_S = 10, 0.5
 _LEAST_FOR_GROWTH = 24
 _TEST = ("unplug", "hang_open", "hang_read", "hang_close", "silent", "stale")
@@ -53,10 +56,11 @@ _KINDS = {
     "cam1": _TEST,
     "cam2": _TEST[3:] + _TEST[:3],
     "cam3": _TEST[1:] + _TEST[:1],
-    "rs0": ("unplug", "hang_read", "unplug", "silent"),
+    "rs0": ("unplug", "hang_read", "hang_reset", "silent"),
     "rs1": ("unplug", "hang_open", "unplug", "hang_close"),
-    "web": ("unplug", "silent"),
+    "web": ("unplug", "silent", "vanish"),
 }
+_AWAY = {"unplug": "absent", "vanish": "vanished"}
 _REALSENSE = """source = "simulated"
 through_realsense = true
 depth = { width = 160, height = 120, fps = 30 }"""
@@ -94,11 +98,11 @@ class Victim:
 
     def try_one(self, kind: str, rng: random.Random) -> float:
         """Do that to it; seconds until frames of a later epoch flowed."""
-        if kind == "unplug":
-            self.set("absent", 1)
+        if kind in _AWAY:
+            self.set(_AWAY[kind], 1)
             time.sleep(rng.uniform(0.3, 8.0))
             epoch, _ = self.last_sent()
-            self.set("absent", 0)
+            self.set(_AWAY[kind], 0)
             return self._until_back(epoch, time.monotonic_ns())
         if kind in ("silent", "stale"):
             self.set(kind, 2)
@@ -110,9 +114,15 @@ class Victim:
         self.set(kind, 1)
         if kind != "hang_read":
             self.set("absent", 1)  # something must make it be closed and opened
+        if kind == "hang_reset":
+            self.set("stuck", 1)
+            time.sleep(_UNPLUGGED_S)
+            self.set("absent", 0)
         self._wait_for_the_hang(kind)
         epoch, since_ns = self.last_sent()[0], time.monotonic_ns()
         self.set("absent", 0)
+        if kind == "hang_reset":
+            self.set("stuck", 0)
         self.set(kind, 0)  # it hangs for good; the next process finds a sound camera
         return self._until_back(epoch, since_ns)
 
@@ -174,7 +184,12 @@ def attempt(case: str, folder: Path, *, cycles: int, hold_s: float, seed: int) -
         plan = RigPlan(cameras=4, width=160, height=120, more=more)
         with TriedRecording(plan, folder / "logs", folder / "root") as recording:
             recording.wait_until_started()
-            time.sleep(1.0 + hold_s)
+            time.sleep(1.0)
+            # Once in so many minutes frames wait for a moment, and all threads of the writer take part: what
+            # they need for that, they have from now on.
+            with recording.stopped_writer():
+                time.sleep(_BURST_S)
+            time.sleep(hold_s)
             victims = [
                 Victim(name, folder / "logs", web if name == "web" else None, kinds)
                 for name, kinds in _KINDS.items()

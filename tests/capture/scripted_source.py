@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from capture import camera
+from capture import camera, outlet
 from capture.camera import CameraJob
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.spawn import Link
@@ -52,7 +52,7 @@ def run(job: ScriptedJob, link: Link) -> int:
     lives = iter(job.lives)
     camera.make_source = lambda spec: ScriptedSource(job, next(lives, (("absent", "not there any more"),)))  # type: ignore[assignment, misc]
     camera._FIRST_RETRY_S = job.first_retry_s
-    camera._END_WAIT_S = 0.5
+    outlet._END_WAIT_S = 0.5
     return camera.run(job.job, link)
 
 

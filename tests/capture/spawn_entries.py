@@ -35,6 +35,21 @@ def nothing(job: Any, link: Link) -> None:
     """End at once."""
 
 
+def say_done(job: Any, link: Link) -> int:
+    """End at once, with the word that all is done."""
+    link.event("done")
+    return 0
+
+
+def repeat(job: Any, link: Link) -> int:
+    """A camera process that does nothing but say what it is told."""
+    while True:
+        for command in _next_commands(link):
+            link.event("problem", message=command)
+            if command in ("stop", "orphaned"):
+                return 0
+
+
 def fail_as_planned(job: Any, link: Link) -> int:
     raise DiskFullError("there is no room left on /night")
 

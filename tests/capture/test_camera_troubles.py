@@ -37,6 +37,15 @@ def test_camera_that_opens_and_is_lost_at_once_is_tried_more_and_more_seldom(ben
     assert bench.counters["epoch"] < 10
 
 
+def test_camera_for_which_something_was_done_is_tried_at_once(
+    bench: Bench,
+) -> None:
+    child = bench.start((("busy", "stuck"),), (("frames", [1]), ("end", "over")), first_retry_s=3600.0)
+    bench.until_told("away")
+    child.send("again")
+    assert bench.take_to_the_end() == [("info", 1), *frames([1]), ("end", "ended")]
+
+
 def test_stream_that_dies_alone_makes_the_camera_be_opened_again(bench: Bench) -> None:
     both = [("depth", 1), ("color", 1)]
     alone = tuple(step for n in range(2, 100) for step in (("frames", [("depth", n)]), ("pause", 0.01)))

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from capture import config
+from capture._rig_cameras import SOURCES
 from capture.config import SHIPPED, LoadedRig, Rig, find_rig, load_rig
 from capture.specs import (
     CameraSpec,
@@ -341,12 +342,12 @@ def test_argument_that_can_be_no_file_is_a_config_error(name: str) -> None:
 def test_rig_file_that_cannot_be_read_is_a_config_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Path, **_: object) -> str:
+    def refuse(self: Path, *_: object) -> str:
         raise PermissionError(13, "Permission denied")
 
     path = tmp_path / "rig.toml"
     path.write_text(CAMERA)
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ConfigError, match=r"cannot read .*: Permission denied"):
         load_rig(str(path))
 
@@ -384,7 +385,7 @@ _VALUES = st.recursive(
 _CAMERAS = st.fixed_dictionaries(
     {
         "name": st.sampled_from(["front", "side"]) | _SCALARS,
-        "source": st.sampled_from([*config._SOURCES]) | _VALUES,
+        "source": st.sampled_from([*SOURCES]) | _VALUES,
     },
     optional={
         "depth": _VALUES,

@@ -12,6 +12,7 @@ import pytest
 
 from capture import session as files
 from capture.cli import main
+from capture.deleted import deleted_segments
 from capture.deletion import Deletion, OldestFirst, anything_to_delete
 from capture.recording import Recording
 from capture.verification import verify
@@ -131,6 +132,61 @@ def test_account_of_a_session_that_made_room_stays_whole(
     assert "nothing was recorded" not in told
 
 
+@pytest.mark.parametrize("wanted", [1, 20_000, 60_000, EVERYTHING])
+def test_copy_of_a_session_that_made_room_lacks_what_was_deleted_and_nothing_else(
+    own: Path, tmp_path: Path, wanted: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = older(own.parent)
+    delete(own, wanted)
+    copy = tmp_path / "copy"
+    assert main(["recover", str(first), "--out", str(copy)]) == 0
+    told = capsys.readouterr().out
+    assert "deleted to make room" in told
+    assert "nothing was lost but what was deleted on purpose" in told
+    assert there(copy) == there(first)
+    before, after = verify(first), verify(copy)
+    assert (after.problems, after.damage) == ([], [])
+    for what in ("verdict", "frames", "meshes", "deleted", "gaps", "notes"):
+        assert getattr(after, what) == getattr(before, what), what
+
+
+@pytest.mark.parametrize("series", ["front", "people"])
+def test_copy_of_a_folder_that_made_room_tells_what_was_deleted_by_itself(
+    own: Path, tmp_path: Path, series: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = older(own.parent)
+    gone, count = {"front": ("front/000.nrig", 8), "people": ("people/mesh-000.xz", 6)}[series]
+    with durable.hold(first / "people" / "parameters-000.nrig"):
+        for deletion in OldestFirst(own).delete(EVERYTHING):
+            if deletion.fields["path"] == gone:
+                break
+    before = verify(first / series)
+    assert [str(segment.path) for segment in before.deleted] == [gone]
+    copies = tmp_path / "once", tmp_path / "twice"
+    for source, copy in zip((first / series, copies[0]), copies, strict=True):
+        assert main(["recover", str(source), "--out", str(copy)]) == 0
+        after = verify(copy)
+        assert (after.problems, after.damage, after.verdict) == ([], [], before.verdict)
+        assert sum(gap.count for gap in after.gaps if gap.reason == "deleted") == count
+    capsys.readouterr()
+    assert main(["verify", str(copies[0])]) == {"clean": 0, "loss": 3}[before.verdict]
+    if before.verdict == "clean":
+        assert "what was deleted to make room stands above" in capsys.readouterr().out
+
+
+def test_what_is_lost_beside_what_was_deleted_is_still_a_loss(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = older(own.parent)
+    delete(own, 1)
+    (first / "side" / "001.nrig").unlink()
+    assert main(["recover", str(first), "--out", str(tmp_path / "copy")]) == 3
+    told = capsys.readouterr().out
+    assert "front: segment 000 was deleted to make room" in told
+    assert "001.nrig is missing; an empty one stands in its place" in told
+    assert "WITH LOSS" in told
+
+
 def test_event_says_what_was_in_the_segment(own: Path) -> None:
     first = older(own.parent, color=False)
     deletion = next(iter(OldestFirst(own).delete(1)))
@@ -185,3 +241,33 @@ def test_there_is_something_to_delete_where_an_older_session_has_segments(tmp_pa
     first = older(tmp_path)
     assert anything_to_delete(tmp_path)
     assert files.list_segments(first / "front")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"path": path} for path in ("mesh.nrig", "/etc/passwd.nrig", "../000.nrig", "front/" + "x" * 5000)),
+        *({"bytes": value} for value in (10**400, "many", True, 1e308)),
+        *({"streams": streams} for streams in ({"0": []}, {"x": {}}, {"0": {"name": "d", "frames": 1}})),
+        {"streams": {"0": {"name": "depth", "frames": 4, "gaps": {"camera": "two"}}}},
+    ],
+)
+def test_a_line_that_no_recorder_writes_tells_of_no_deletion(tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = older(tmp_path)
+    event = {"event": "deleted", "path": "front/009.nrig", "bytes": 9000, "wall_ns": 6, "frames": 4}
+    with (folder / files.EVENTS_FILE).open("a") as events:
+        events.write(
+            json.dumps(event) + "\n" + json.dumps({**event, "path": "front/008.nrig", **changes}) + "\n"
+        )
+    (gone,) = deleted_segments(folder)
+    assert str(gone.path) == "front/009.nrig"
+    assert main(["info", str(folder)]) == 0
+
+
+def test_events_that_claim_terabytes_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = older(tmp_path)
+    with (folder / files.EVENTS_FILE).open("a") as events:
+        events.truncate(1 << 40)
+    assert deleted_segments(folder) == []
+    main(["recover", str(folder), "--out", str(tmp_path / "copy")])
+    assert "larger than a session's events can be" in capsys.readouterr().out

@@ -16,8 +16,10 @@ import pytest
 
 from capture import ring as kinds
 from capture.counters import CounterPage
+from capture.deletion import OldestFirst
 from capture.frames import CameraInfo, StreamInfo
-from capture.lane import CameraCounts, Lane, LaneSettings
+from capture.lane import Lane, LaneSettings
+from capture.lane_account import CameraCounts
 from capture.ledger import LOST_AT_CAMERA, RING_FULL, Gap
 from capture.people import MeshSeries
 from capture.ring import FrameRing
@@ -41,6 +43,7 @@ class Bench:
         self.counters = CounterPage(COUNTERS)
         self.told: list[str] = []
         self._pools: list[ThreadPoolExecutor] = []
+        self._files: list[CameraFiles] = []
         self._sync = SyncThread(10.0, lambda *_: None)
         self.start_ns = time.monotonic_ns()
         self.lane = self.new_writer()
@@ -62,11 +65,18 @@ class Bench:
         self.lane.resume(sorted(self.folder.glob("*.nrig")))
         return self.lane
 
+    def kill_writer(self) -> None:
+        """Nothing holds its files any more."""
+        for files in self._files:
+            if files._writer is not None:
+                files._writer.close()
+
     def _open_files(self, camera: dict[str, Any]) -> tuple[CameraFiles, MeshSeries | None]:
         limits = SegmentLimits(1e6, 1 << 30)
         files = CameraFiles(
             self.folder, "cam", limits=limits, sync=self._sync, sealer=self._pools[-1], counters=dict
         )
+        self._files.append(files)
         return files, MeshSeries(self.folder, metadata={}, codec="bodycompress", preset=0)
 
     def open_camera(self, epoch: int, at_s: float, info: CameraInfo = _INFO) -> None:
@@ -252,12 +262,83 @@ def test_what_a_killed_camera_process_took_with_it_is_settled_at_the_end(bench: 
     bench.gap(Gap(LOST_AT_CAMERA, 2, 3, 2, bench.ns(0.1), bench.ns(0.4)))
     bench.drain()
     counts = {0: CameraCounts(captured=6, refused=4, lost=5)}
-    bench.lane.settle(counts, bench.ns(1.0))
+    bench.lane.account.settle(counts, bench.ns(1.0))
     told = [("camera", 2, 3, 2), ("ring-full", None, None, 4), ("camera", None, None, 3)]
     assert bench.gaps() == [*told, ("stopped", None, None, 1)]
     assert bench.count("dropped") == 1
-    bench.lane.settle(counts, bench.ns(1.0))
+    bench.lane.account.settle(counts, bench.ns(1.0))
     assert len(bench.gaps()) == 4  # it is settled once
+
+
+def test_gap_that_a_killed_writer_wrote_and_did_not_release_is_not_written_again(bench: Bench) -> None:
+    gap = Gap(RING_FULL, 2, 11, 10, bench.ns(0.2), bench.ns(1.1))
+    bench.open_camera(1, 0.0)
+    bench.frame(1, 0.1)
+    bench.gap(gap)
+    bench.drain()
+    bench.new_writer()
+    bench.gap(gap)
+    bench.frame(12, 1.2)
+    bench.gap(Gap(RING_FULL, 13, 13, 1, bench.ns(1.3), bench.ns(1.3)))
+    bench.drain()
+    assert bench.gaps() == [("ring-full", 2, 11, 10), ("ring-full", 13, 13, 1)]
+
+
+def test_bad_frame_that_a_killed_writer_told_and_did_not_release_is_one_bad_frame(bench: Bench) -> None:
+    bad = np.zeros((2, 2), np.uint8)
+    bench.open_camera(1, 0.0)
+    bench.frame(1, 0.1, data=bad)
+    bench.drain()
+    bench.new_writer()
+    bench.frame(1, 0.1, data=bad)
+    bench.frame(2, 0.2, data=bad)
+    bench.drain()
+    assert bench.gaps() == [("encode-failed", 1, 1, 1), ("encode-failed", 2, 2, 1)]
+    assert bench.count("dropped") == 2
+
+
+def test_writer_after_a_killed_one_knows_what_was_in_segments_that_were_deleted(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "session.json").write_text("{}")
+    (tmp_path / "events.jsonl").touch()
+    bench.open_camera(1, -9.0)
+    bench.frame(1, -8.9)
+    bench.gap(Gap(RING_FULL, 2, 11, 10, bench.ns(-8.8), bench.ns(-7.9)))
+    bench.frame(12, -7.8)
+    bench.drain()
+    bench.new_writer()  # begins a segment of its own
+    bench.frame(13, -7.7)
+    bench.drain()
+    bench.counters["written0.0"] -= 1  # killed before it counted the last one
+    bench.kill_writer()
+    (deletion,) = OldestFirst(tmp_path).delete(1)
+    assert deletion.fields["path"] == "cam/000.nrig"
+    bench.new_writer()
+    bench.lane.account.settle({0: CameraCounts(captured=14, refused=10, lost=0)}, bench.ns(1.0))
+    assert bench.count("written") == 3
+    assert bench.gaps() == [("stopped", None, None, 1)]  # nothing of what the first segment had told
+    with RecordFile(max(bench.folder.glob("*.nrig"))) as file:
+        assert file.gaps()[0][2]["start_ns"] == bench.ns(-8.9)  # it may be as old as what was deleted
+
+
+def test_meshes_in_deleted_files_did_not_go_with_the_killed_writer(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "session.json").write_text("{}")
+    (tmp_path / "events.jsonl").touch()
+    info = CameraInfo("cam", "estimator", "", (StreamInfo("mesh", "mesh", 4, 1, 10.0),))
+    bench.open_camera(1, 0.0, info)
+    for number in (1, 2):
+        bench.frame(number, number / 10, data=np.zeros((1, 4, 3), np.float32), meta=b'{"vertices": 4}')
+        bench.drain()
+        bench.lane.finish(bench.ns(number / 10))  # each mesh in a file of its own
+        bench.new_writer()
+    assert [d.fields["path"] for d in OldestFirst(tmp_path).delete(1 << 30) if "meshes" in d.fields] == [
+        "cam/mesh-000.xz"
+    ]
+    bench.new_writer()
+    assert bench.count("written") == 2
+    assert bench.gaps() == []
+    assert bench.told == []
 
 
 @pytest.mark.parametrize("writers", [1, 2])
@@ -272,7 +353,7 @@ def test_what_one_of_several_processes_of_a_camera_took_with_it_may_be_as_old_as
     bench.drain()
     if writers == 2:
         bench.new_writer()
-    bench.lane.settle({0: CameraCounts(captured=3, refused=0, lost=0)}, bench.ns(1.0))
+    bench.lane.account.settle({0: CameraCounts(captured=3, refused=0, lost=0)}, bench.ns(1.0))
     with RecordFile(max(bench.folder.glob("*.nrig"))) as file:
         gaps = [gap for _, _, gap in file.gaps() if gap["reason"] == "stopped"]
     assert [gap["count"] for gap in gaps] == [1]

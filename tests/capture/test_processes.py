@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capture.backoff import HELD_S, Backoff
+from capture.backoff import HELD_S, Backoff, Lookout
 from capture.journal import Repeats
 
 
@@ -16,6 +16,15 @@ def test_what_has_held_begins_anew() -> None:
     backoff = Backoff(1.0, 60.0)
     assert [backoff.after(0.0), backoff.after(HELD_S - 1), backoff.after(HELD_S)] == [1, 2, 0]
     assert backoff.after(0.0) == 1
+    backoff.forget()
+    assert backoff.after(0.0) == 1
+
+
+def test_looks_for_what_is_not_there_begin_two_seconds_apart_for_ever_and_however_long_they_take() -> None:
+    lookout = Lookout(0.5, 2.0)
+    assert [lookout.after(0.0) for _ in range(5)] == [0.5, 1, 2, 2, 2]
+    assert [lookout.after(look_s) for look_s in (0.5, 2.0, 7.0)] == [1.5, 0, 0]
+    assert {lookout.after(0.0) for _ in range(10_000)} == {2.0}
 
 
 def test_same_line_is_told_a_few_times_and_then_ever_more_seldom() -> None:

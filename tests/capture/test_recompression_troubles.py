@@ -77,7 +77,7 @@ def _lying_index(path: Path) -> None:
     writer = RecordWriter(path, is_copy=True)
     for record in records:
         writer.append((record[:64], record[64:], b""))
-    writer._index[48 * 4 + 8] ^= 1
+    writer._index._open[48 * 4 + 8] ^= 1
     writer.seal()
 
 

@@ -15,7 +15,7 @@ from codec import DepthWriter
 from codec.depth import get_codec
 from codec.errors import ConfigError, DamagedError, NotOurFileError
 from codec.records import Record, RecordFile, RecordWriter
-from codec.records.layout import CLOCK, FILE, FRAME, pack_json, pack_record
+from codec.records.layout import CLOCK, FILE, FRAME, GAP, pack_json, pack_record
 from tests.capture.make_session import (
     HEIGHT,
     START_NS,
@@ -245,6 +245,56 @@ def test_clock_that_was_set_in_between_is_followed_from_segment_to_segment(maker
         assert recording.wall_ns(later_ns + 5) == WALL_NS + 3 * hour_ns + 5
 
 
+def _segment_with_clocks(path: Path, pairs: list[tuple[int, int]]) -> None:
+    """A segment with these pairs, in seconds since the session began."""
+    writer = RecordWriter(path)
+    for since_s, shown_s in pairs:
+        wall_ns = WALL_NS + round(shown_s * 1e9)
+        writer.append(pack_json(CLOCK, {"wall_ns": wall_ns}, monotonic_ns=START_NS + round(since_s * 1e9)))
+    writer.append(_frame_record(b"", codec=0))
+    writer.seal()
+
+
+def test_clock_that_drifts_is_followed_from_pair_to_pair_within_a_segment(maker: SessionMaker) -> None:
+    """The clock is 1000 ppm slow for 300 s, then is brought back by 1000 ppm: at both ends of the segment it
+    is right, in the middle it is 0.3 s late."""
+    folder = maker.camera("front", frames=2)
+    pairs = [(float(t), t - 0.001 * (t if t <= 300 else 600 - t)) for t in range(0, 601, 10)]
+    _segment_with_clocks(folder / "001.nrig", pairs)
+    _segment_with_clocks(folder / "002.nrig", [(t + 610.0, t + 610.0) for t in range(0, 601, 10)])
+    with Recording(maker.folder) as recording:
+
+        def late_s(since_s: float) -> float:
+            wall_ns = recording.wall_ns(START_NS + round(since_s * 1e9))
+            assert wall_ns is not None
+            return since_s - (wall_ns - WALL_NS) / 1e9
+
+        for _ in range(2):  # from one segment to another, and back
+            assert late_s(0) == pytest.approx(0, abs=1e-6)
+            assert late_s(155) == pytest.approx(0.155, abs=1e-6)  # half-way between two pairs
+            assert late_s(300) == pytest.approx(0.3, abs=1e-6)
+            assert late_s(447.5) == pytest.approx(0.1525, abs=1e-6)
+            assert late_s(605) == pytest.approx(0, abs=1e-6)
+            assert late_s(900) == pytest.approx(0, abs=1e-6)
+            assert late_s(1300) == pytest.approx(0, abs=1e-6)  # after the last pair
+        times = [recording.wall_ns(START_NS + t * 100_000_000) or 0 for t in range(13_000)]
+        assert times == sorted(times)
+        assert recording.utc(START_NS + 300 * 10**9) == "2025-01-01T22:04:59.700Z"
+
+
+def test_clock_that_is_set_within_a_segment_steps_between_two_pairs_and_nowhere_else(
+    maker: SessionMaker,
+) -> None:
+    folder = maker.camera("front", frames=2)
+    set_to_s = 50 * 365 * 86_400.0
+    pairs = [(float(t), t + (set_to_s if t >= 30 else 0.0)) for t in range(0, 61, 10)]
+    _segment_with_clocks(folder / "001.nrig", pairs)
+    with Recording(maker.folder) as recording:
+        for since_s in (0, 7, 24, 26, 33, 60):
+            shown_s = since_s + (set_to_s if since_s > 25 else 0)
+            assert recording.wall_ns(START_NS + since_s * 10**9) == WALL_NS + round(shown_s * 1e9)
+
+
 def test_camera_folder_and_single_file_open_like_a_session(maker: SessionMaker) -> None:
     folder = maker.camera("front", frames=6, per_segment=3)
     with Recording(folder) as recording:
@@ -363,3 +413,64 @@ def test_a_pipe_among_the_files_keeps_nobody_waiting(maker: SessionMaker, tmp_pa
     os.mkfifo(path)
     for words in (["info"], ["verify"], ["recover", "--out", str(tmp_path / "out")]):
         assert main([words[0], str(maker.folder), *words[1:]]) in (0, 1, 3)
+
+
+def test_words_out_of_a_file_stay_on_their_line(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=4)
+    path = maker.folder / "front" / "000.nrig"
+    writer = RecordWriter(maker.folder / "front" / "001.nrig", info={"camera": "front", "segment": 1})
+    with RecordFile(path) as file:
+        writer.stream(0, file.streams()[0], epoch=1)
+    gap = {"first": 90, "last": 91, "count": 2, "start_ns": 5, "end_ns": 6}
+    writer.gap(0, {**gap, "reason": "two\nlines \ud800 \x1b[2J"}, epoch=1)
+    writer.seal()
+    for verb in ("info", "verify"):
+        main([verb, str(maker.folder)])
+        out = capsys.readouterr().out
+        assert r"two\nlines \ud800 \x1b[2J" in out
+        assert all(line.isprintable() for line in out.splitlines())
+
+
+def test_a_rate_that_makes_intervals_without_end_is_none(tmp_path: Path) -> None:
+    writer = RecordWriter(tmp_path / "d.nrig")
+    writer.stream(0, {"name": "depth", "pixel_format": "z16", "width": 4, "height": 4, "fps": 1e-320})
+    codec = get_codec("raw")
+    payload = codec.encode(np.zeros((4, 4), np.uint16))
+    writer.append(pack_record(FRAME, payload, codec=codec.id, width=4, height=4))
+    writer.seal()
+    with Recording(tmp_path / "d.nrig") as recording:
+        assert [stream.info.fps for stream in recording.streams.values()] == [0.0]
+
+
+def test_a_gap_at_no_moment_of_64_bits_is_told_all_the_same(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=4)
+    writer = RecordWriter(maker.folder / "front" / "001.nrig", info={"camera": "front", "segment": 1})
+    gap: dict[str, object] = {"reason": "camera", "first": 90, "last": 91, "count": 2}
+    gap.update(start_ns=10**400, end_ns=-(10**400))
+    writer.append(pack_json(GAP, gap, epoch=1, number=90))
+    writer.seal()
+    assert main(["verify", str(maker.folder)]) == 3
+    assert "90-91" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("scale_m", [1e-320, -0.001, 1e6])
+def test_a_unit_in_which_nothing_can_be_told_is_none(tmp_path: Path, scale_m: float) -> None:
+    with DepthWriter(tmp_path / "d.nrig", width=4, height=4, depth_scale_m=scale_m) as writer:
+        writer.append(np.ones((4, 4), np.uint16))
+    with Recording(tmp_path / "d.nrig") as recording:
+        assert [stream.info.depth_scale_m for stream in recording.streams.values()] == [None]
+    words = [str(tmp_path / "d.nrig"), "--format", "mp4", "--out", str(tmp_path / "out")]
+    assert main(["export", *words]) == 0
+
+
+def test_a_session_json_that_claims_terabytes_is_no_session_json(maker: SessionMaker) -> None:
+    maker.camera("front")
+    maker.finish()
+    os.truncate(maker.folder / "session.json", 1 << 40)
+    with Recording(maker.folder) as recording:
+        assert recording.info == {}
+        assert "larger than 16 MB" in recording.session_trouble

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from capture import processes
+from capture.camera import COUNTERS
+from capture.counters import CounterPage
+from capture.processes import CameraProcess
 from capture.recover_command import RecoverCommand
+from capture.ring import FrameRing
+from tests.capture.scripted_source import spec
 
 
 def ending(command: RecoverCommand) -> str:
@@ -51,3 +60,40 @@ def test_it_is_due_after_so_many_failures_and_then_ever_more_seldom() -> None:
     assert not command.is_due(0)
     assert command.is_due(3)
     assert not RecoverCommand((), after=1).is_due(100)
+
+
+class _Journal:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def event(self, kind: str, /, **fields: Any) -> None:
+        self.events.append((kind, fields))
+
+    def problem(self, message: str, *, serious: bool = True) -> None:
+        pass
+
+    say = problem
+
+
+def test_camera_is_tried_again_as_soon_as_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "CAMERA_ENTRY", "tests.capture.spawn_entries:repeat")
+    journal, counters = _Journal(), CounterPage(COUNTERS)
+    camera_spec = spec(recover_command=("true",), recover_after=5)
+    camera = CameraProcess(camera_spec, FrameRing.create(1 << 16), counters, journal)
+    camera.spawn()
+    camera.go()
+    counters["failures"] = 5
+    deadline_s = time.monotonic() + 30.0
+    try:
+        while ("camera-problem", {"camera": "front", "message": "again"}) not in journal.events:
+            assert time.monotonic() < deadline_s, journal.events
+            camera.pump()
+            camera.tend()
+            time.sleep(0.01)
+    finally:
+        assert camera.child is not None
+        camera.child.kill()
+        camera.child.close()
+        camera.release()
+    kinds = [kind for kind, fields in journal.events if fields.get("message") != "go"]
+    assert kinds == ["recover-command", "recover-command-ended", "camera-problem"]

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from capture import _ring_layout
 from capture import ring as ring_module
 from capture.ring import END, FRAME, GAP, INFO, FrameRing, RingFrame, RingSpec, drain_event
 from capture.spawn import Child
@@ -686,7 +687,7 @@ def test_group_that_is_killed_leaves_no_memory_behind() -> None:
 def test_spec_survives_the_way_to_a_child() -> None:
     spec = RingSpec(3, 4, 5, (6, 7), PAGE, 8)
     assert spec.fds == (3, 4, 5, 6, 7)
-    assert ring_module._ENTRY.size == ring_module._ENTRY_BYTES
+    assert _ring_layout.ENTRY.size == _ring_layout.ENTRY_BYTES
     assert frame_of(7)[0].shape[0] == 1
 
 

@@ -374,6 +374,37 @@ def test_sync_that_fails_while_a_segment_is_sealed_is_told_once(bench: Bench, di
     assert numbers(bench.folder) == [0]
 
 
+def test_sync_under_way_that_fails_while_its_segment_is_sealed_is_told_once(
+    bench: Bench, disk: FaultyCalls
+) -> None:
+    """The last sync waits for the one under way, and so both of them know of its failure."""
+    begun, is_sealed = threading.Event(), threading.Event()
+
+    def fails_late(real: Any, fd: int) -> None:
+        begun.set()
+        assert is_sealed.wait(10)
+        raise OSError(errno.EIO, "Input/output error")
+
+    def notes_the_end(real: Any, fd: int, views: Any) -> int:
+        written = int(real(fd, views))
+        if begun.is_set() and disk.calls.count("writev") >= before + 3:  # clock, index, end
+            is_sealed.set()
+        return written
+
+    files = bench.files()
+    files.begin(camera(), 1)
+    disk.faults.update(fdatasync=fails_late, writev=notes_the_end)
+    files.append(frame(0))
+    assert begun.wait(10)
+    before = disk.calls.count("writev")
+    finish(bench, files)
+    bench.sync.close()
+    assert is_sealed.is_set()
+    assert len(bench.failures) == 1
+    disk.faults.clear()
+    assert numbers(bench.folder) == [0]
+
+
 def test_segment_without_room_for_its_index_is_synced_all_the_same(bench: Bench, disk: FaultyCalls) -> None:
     files = bench.files()
     files.begin(camera(), 1)

@@ -422,6 +422,48 @@ def test_sync_thread_tells_of_a_failure_once_and_goes_on_with_the_others(
     good.close()
 
 
+def test_files_that_are_due_are_synced_at_the_same_moment(tmp_path: Path, disk: FaultyCalls) -> None:
+    """So that the file system makes one entry of them in its journal."""
+    files = [AppendFile(tmp_path / name) for name in "abcd"]
+    all_of_them = threading.Barrier(len(files), timeout=10)
+
+    def waits_for_the_others(real: Any, fd: int) -> None:
+        all_of_them.wait()  # breaks, which ends the thread, where they come one after the other
+        real(fd)
+
+    disk.faults["fdatasync"] = waits_for_the_others
+    thread = SyncThread(3600.0, _Failures(), unsynced_limit_bytes=1)
+    for file in files:
+        file.append(PIECES[0])
+        thread.add(file)
+    files[0].append(PIECES[1])  # wakes it
+    for file in files:
+        _wait_until_synced(file)
+    thread.close()
+    for file in files:
+        file.close()
+
+
+def test_failures_of_one_round_are_told_one_by_one(tmp_path: Path, disk: FaultyCalls) -> None:
+    disk.faults["fdatasync"] = fails(errno.EIO, every=True)
+    told: list[tuple[AppendFile, str]] = []
+    thread = SyncThread(0.005, lambda file, _: told.append((file, threading.current_thread().name)))
+    files = [AppendFile(tmp_path / name) for name in "abc"]
+    for file in files:
+        file.append(PIECES[0])
+        thread.add(file)
+    for _ in range(1000):
+        if len(told) == len(files):
+            break
+        threading.Event().wait(0.005)
+    thread.close()
+    assert sorted(file.path.name for file, _ in told) == ["a", "b", "c"]
+    assert {name for _, name in told} == {"sync"}
+    assert all(file.poisoned for file in files)
+    for file in files:
+        file.close()
+
+
 def test_much_unsynced_is_synced_before_its_time_comes(tmp_path: Path, disk: FaultyCalls) -> None:
     failures = _Failures()
     thread = SyncThread(3600.0, failures, unsynced_limit_bytes=100)

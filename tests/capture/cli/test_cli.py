@@ -50,3 +50,21 @@ def test_the_rig_on_the_page_about_rig_files_is_one(tmp_path: Path) -> None:
     (tmp_path / "rig.toml").write_text(block[1], encoding="utf-8")
     rig = load_rig(str(tmp_path / "rig.toml")).rig
     assert {camera.source for camera in rig.cameras} == {"realsense", "opencv", "playback", "simulated"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["info", "{}"],
+        ["convert", "{}", "out.nrm"],
+        ["convert", "in.xz", "{}.nrm"],
+        ["recompress", "{}", "--codec", "max"],
+        ["export", "in.nrig", "--format", "png", "--out", "{}"],
+        ["recover", "in.nrig", "--out", "{}"],
+    ],
+)
+def test_a_name_that_no_file_can_have_is_an_error_of_one_line(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word.format("x" * 5000) for word in words]) == 1
+    assert re.fullmatch(r"nightrig: cannot look at x+(\.nrm)?: File name too long\n", capsys.readouterr().err)

@@ -370,3 +370,37 @@ def test_bar_counts_a_frame_when_it_is_decoded(maker: SessionMaker, monkeypatch:
 
     verify(maker.finish(), progress=progress)
     assert 0 < counted <= sum(sizes.values())
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_one_segment_of_several_is_judged_by_what_is_in_it(
+    maker: SessionMaker,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    """What was written before it, and what was in the queues when it ended, is no business of it."""
+    write_clock = make_session.clock
+    monkeypatch.setattr(
+        make_session,
+        "clock",
+        lambda writer, written, missing, info: write_clock(
+            writer, written, missing + Counter({(0, RING_FULL): 1}), info
+        ),
+    )
+    folder = maker.camera("front", frames=16, per_segment=4)
+    segment, copy = folder / f"{number:03d}.nrig", tmp_path / "copy"
+    assert verified(segment, capsys)[0] == 0
+    assert main(["recover", str(segment), "--out", str(copy)]) == 0
+    assert verified(copy / "000.nrig", capsys)[0] == 0
+    flip_payload(segment, 4 * number + 1)
+    assert verified(segment, capsys)[0] == 3
+
+
+def test_parameters_without_the_meshes_that_lie_beside_them_are_clean(
+    maker: SessionMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters = maker.estimator() / "parameters-000.nrig"
+    assert verified(parameters, capsys)[0] == 0
+    assert main(["recover", str(parameters), "--out", str(tmp_path / "copy")]) == 0

@@ -468,3 +468,15 @@ def test_opencv_is_loaded_only_when_a_pair_is_opened() -> None:
         "make_estimator(EstimatorSpec('m', 'stereo', ('a', 'b'))); assert 'cv2' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_calibration_of_numbers_that_none_has_is_refused(tmp_path: Path) -> None:
+    values = calibration_of(pose(), pose(x=0.1), LENS)
+    path = tmp_path / "rig.npz"
+    for name in ("R", "K1", "T"):
+        np.savez(path, **{**values, name: np.full(np.shape(values[name]), 1e200)})
+        assert "with numbers that no calibration has" in refused(PAIR, calibration=str(path))
+    np.savez_compressed(path, **values, more=np.zeros(12 << 20))
+    assert "more than 16 MB of numbers" in refused(PAIR, calibration=str(path))
+    assert "not a rotation and a place" in refused(placed(np.full((4, 4), 1e200)))

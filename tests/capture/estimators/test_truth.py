@@ -92,7 +92,11 @@ def test_a_frame_without_a_pose_gives_no_result(loop: Loop, meta: bytes) -> None
 
 
 @pytest.mark.parametrize(
-    "meta", [b"{", b"\xff\xfe", b"[1]", b'{"pose": [1, 2]}', b'{"pose": ["a"]}', b'{"pose": [[1], 2]}']
+    "meta",
+    [
+        *(b"{", b"\xff\xfe", b"[1]", b'{"pose": [1, 2]}', b'{"pose": ["a"]}', b'{"pose": [[1], 2]}'),
+        *(b"[" * 100_000, b'{"pose": [%d]}' % 10**400, b'{"pose": %s}' % json.dumps([1e200] * 85).encode()),
+    ],
 )
 def test_a_damaged_truth_is_an_error_that_names_the_frame(loop: Loop, meta: bytes) -> None:
     with pytest.raises(EstimatorError, match="depth frame 17 of camera left"):

@@ -367,3 +367,9 @@ def test_text_is_anti_aliased() -> None:
     draw_text(canvas, "dropped 188", 10, 20, 9.0, (255, 255, 255))
     between = (canvas[..., 0] > 30) & (canvas[..., 0] < 220)
     assert between.sum() > 50
+
+
+def test_a_stream_that_claims_to_be_wider_than_any_picture_gets_a_tile_that_fits() -> None:
+    claim = Tile("front", "depth", 1 << 20, 1, "z16", np.full((4, 4), 900, np.uint16))
+    assert compose([claim, color_tile()], size=(320, 240)).shape == (240, 320, 3)
+    assert max(place.width for place in layout.arrange([[1e6, 1.0]], 320, 240, tallest=200)) < 320

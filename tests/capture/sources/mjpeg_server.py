@@ -2,7 +2,7 @@
 
 Every connection to /video starts with the first picture. What comes after the last one is `after`:
 "close" ends the connection, "hold" keeps it open and silent, "repeat" starts again. Other paths answer as
-broken servers do: /missing 404, /private 401, /busy 503, /page a web page.
+broken servers do: /missing 404, /private 401, /busy 503, /page a web page, /mute a video without a picture.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ def _handler(camera: MjpegServer) -> type[BaseHTTPRequestHandler]:
                 self.send_error(_STATUS[self.path])
             elif self.path == "/page":
                 self._send_page()
+            elif self.path == "/mute":
+                self._begin_video()
+                camera.released.wait()
             else:
                 self._send_video()
 
@@ -75,10 +78,13 @@ def _handler(camera: MjpegServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(page)
 
-        def _send_video(self) -> None:
+        def _begin_video(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
+
+        def _send_video(self) -> None:
+            self._begin_video()
             try:
                 while True:
                     for jpeg in camera.jpegs:

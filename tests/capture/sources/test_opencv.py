@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +15,17 @@ import pytest
 from mjpeg_server import MjpegServer
 
 from capture.frames import CameraInfo, Frame, StreamInfo
-from capture.sources import _cv_live, _cv_pace
+from capture.picture_headers import jpeg_size
+from capture.sources import _cv_knock, _cv_live, _cv_pace, _cv_stream
 from capture.sources._cv_address import parse_address
-from capture.sources._cv_jpeg import jpeg_size, trim_jpeg
+from capture.sources._cv_jpeg import trim_jpeg
+from capture.sources._cv_knock import knock
 from capture.sources._cv_live import LiveVideo
 from capture.sources._cv_pace import Pacer
 from capture.sources._cv_quiet import cv2
 from capture.sources.opencv import OpenCVSource
 from capture.specs import OpenCVSpec, StreamSpec
 from codec.errors import (
-    CameraBusyError,
     CameraError,
     CameraLostError,
     CameraNotFoundError,
@@ -325,7 +328,8 @@ def test_a_picture_of_another_size_is_a_lost_camera_not_a_wrong_record() -> None
     [
         ("/missing", CameraNotFoundError, "404 .*check the path"),
         ("/private", CameraNotFoundError, "401 .*user:password@"),
-        ("/busy", CameraBusyError, "503 .*another program"),
+        ("/busy", CameraNotFoundError, "503 .*another program"),
+        ("/mute", CameraNotFoundError, "no picture came"),
         ("/page", CameraProfileError, "text/html, which is no video"),
     ],
 )
@@ -356,6 +360,79 @@ def test_an_address_where_nobody_listens_is_not_found_and_keeps_its_password() -
             assert "hush" not in str(other.value)
     assert f"http://127.0.0.1:{port}/video" in str(caught.value)
     assert "hush" not in str(caught.value)
+
+
+class _Host:
+    """A host on the network that can be off: a question for a connection then gets no answer at all."""
+
+    def __init__(self) -> None:
+        self._door = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.port = self._door.getsockname()[1]
+        self._waiting: list[socket.socket] = []
+
+    def off(self) -> None:
+        for _ in range(4):  # the queue of those who knock is full
+            self._waiting.append(socket.socket())
+            self._waiting[-1].setblocking(False)
+            self._waiting[-1].connect_ex(("127.0.0.1", self.port))
+
+    def on(self) -> None:
+        while self._waiting:
+            self._waiting.pop().close()
+        self._door.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self._door.accept()[0].close()
+
+    def close(self) -> None:
+        for sock in (self._door, *self._waiting):
+            sock.close()
+
+
+@pytest.fixture
+def host() -> Iterator[_Host]:
+    host = _Host()
+    yield host
+    host.close()
+
+
+def test_a_host_that_is_off_is_not_found_without_asking_ffmpeg(
+    host: _Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_cv_stream.cv2, "VideoCapture", _NeverOpened)
+    host.off()
+    spec = OpenCVSpec(f"rtsp://127.0.0.1:{host.port}/1", open_timeout_s=0.5)
+    with pytest.raises(CameraNotFoundError, match="it does not answer"):
+        OpenCVSource("cam", spec).open()
+
+
+class _NeverOpened:
+    def open(self, *_: object) -> bool:
+        raise AssertionError("nobody is there")
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_host_that_comes_back_is_found_while_it_is_asked_for(
+    host: _Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_cv_knock, "_ASK_AGAIN_S", 0.2)  # below the second after which the system asks again
+    host.off()
+    back = threading.Timer(0.5, host.on)
+    back.start()
+    asked: list[float] = []
+    connect = socket.create_connection
+
+    def ask(place: tuple[str, int], wait_s: float) -> socket.socket:
+        asked.append(wait_s)
+        return connect(place, wait_s)
+
+    monkeypatch.setattr(_cv_knock.socket, "create_connection", ask)
+    knock("cam", parse_address(f"http://127.0.0.1:{host.port}/"), 30.0)
+    back.join()
+    assert len(asked) >= 3
+    assert max(asked) <= 0.2
 
 
 # ---- the thread between a live camera and its reader ----
@@ -473,3 +550,9 @@ def test_a_jpeg_is_trimmed_to_its_end_and_never_inside() -> None:
     assert jpeg_size(whole) == (WIDTH, HEIGHT)
     for length in range(0, 700, 7):  # a header may break off anywhere
         assert jpeg_size(whole[:length]) in (None, (WIDTH, HEIGHT))
+
+
+def test_what_has_a_scheme_and_is_no_address_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"http://\[ is no address"):
+        parse_address("http://[")
+    assert parse_address("9" * 5000).kind == "file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
 from pathlib import Path
 from types import ModuleType
 
@@ -332,3 +333,55 @@ def test_what_is_no_recording_is_told_what_would_be(tmp_path: Path) -> None:
     for name, kind, words in cases:
         with pytest.raises(kind, match=words):
             open_playback("cam", PlaybackSpec(str(tmp_path / name)))
+
+
+def test_a_picture_that_claims_to_be_gigabytes_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    folder = tum_folder(tmp_path, 3, 3)
+    second = sorted((folder / "depth").iterdir())[1]
+    whole = bytearray(second.read_bytes())
+    whole[16:24] = (30_000).to_bytes(4, "big") * 2
+    whole[29:33] = zlib.crc32(whole[12:29]).to_bytes(4, "big")
+    second.write_bytes(whole)
+    source = PngFolderSource("p", PlaybackSpec(str(folder), pace="fast"))
+    source.open()
+    assert [frame.stream for frame in source.read(1.0)] == ["depth"]
+    assert [frame.stream for frame in source.read(1.0)] == ["color"]
+    with pytest.raises(CameraProfileError, match=rf"{second.name}: damaged, it claims 30000x30000 pixels"):
+        source.read(1.0)
+
+
+def test_names_in_a_list_that_are_none_are_files_that_are_not_there(tmp_path: Path) -> None:
+    folder = tum_folder(tmp_path, 2, 0)
+    (folder / "depth.txt").write_text(f"1.0 depth/{'[' * 2000}.png\n")
+    with pytest.raises(CameraProfileError, match=r"line 1: there is no file depth/\[+\.\.\.$"):
+        PngFolderSource("p", PlaybackSpec(str(folder))).open()
+
+
+@pytest.mark.parametrize("name", ["camera_intrinsic.json", "streams.json"])
+def test_a_nest_of_brackets_is_no_json(tmp_path: Path, name: str) -> None:
+    (open3d_folder(tmp_path, 2) / name).write_text("[" * 100_000)
+    with pytest.raises(CameraProfileError, match=name):
+        PngFolderSource("p", PlaybackSpec(str(tmp_path))).open()
+
+
+def test_times_beyond_all_numbers_are_passed_over(tmp_path: Path) -> None:
+    folder = open3d_folder(tmp_path, 2)
+    (folder / "times.csv").write_text(f"file,depth_monotonic_ns\n0,0\n1,{10**400}\n")
+    frames = play(folder)[1]
+    assert [frame.device_time_s for frame in of(frames, "depth")] == pytest.approx([0.0, 1 / 30])
+
+
+def test_times_that_give_no_rate_leave_the_rate_that_is_asked_for(tmp_path: Path) -> None:
+    folder = open3d_folder(tmp_path, 2)
+    (folder / "times.csv").write_text(f"file,depth_monotonic_ns\n0,0\n1,{10**17}\n")
+    info, frames = play(folder, fps=15.0)
+    assert info.streams[0].fps == 15.0
+    assert of(frames, "depth")[1].device_time_s == pytest.approx(1e8)
+
+
+def test_a_scale_that_is_none_is_passed_over(tmp_path: Path) -> None:
+    folder = open3d_folder(tmp_path, 2)
+    facts = json.loads((folder / "camera_intrinsic.json").read_text())
+    (folder / "camera_intrinsic.json").write_text(json.dumps({**facts, "depth_scale": 1e-320}))
+    (folder / "streams.json").write_text('{"streams": {"depth": {"depth_scale_m": 1e-320}}}')
+    assert play(folder)[0].streams[0].depth_scale_m == 0.001

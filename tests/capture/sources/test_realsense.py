@@ -33,7 +33,7 @@ from virtual import (
 )
 
 from capture.frames import Frame
-from capture.sources import realsense
+from capture.sources import _rs_sdk, realsense
 from capture.sources._rs_frames import CLOCK_PERIOD_S
 from capture.sources._rs_sdk import UnloadableSdkError, explained, start_into_queue
 from capture.sources.realsense import RealSenseSource, list_realsense
@@ -501,6 +501,29 @@ def test_mute_camera_that_cannot_be_reset_is_survived(
     source.open()
 
 
+@pytest.mark.parametrize("sound_sensors", [0, 1])
+def test_camera_that_does_not_open_is_reset_when_it_is_closed_and_not_before(
+    bus: VirtualBus, camera: VirtualD435, monkeypatch: pytest.MonkeyPatch, sound_sensors: int
+) -> None:
+    resets: list[Any] = []
+    start, left = realsense.start_into_queue, iter(range(sound_sensors))
+
+    def start_or_not(*arguments: Any) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("frozen")
+        start(*arguments)
+
+    monkeypatch.setattr(realsense, "_reset", resets.append)
+    monkeypatch.setattr(realsense, "start_into_queue", start_or_not)
+    source = source_of(bus, camera.serial)
+    with pytest.raises(CameraError, match="frozen; it is told to reset itself"):
+        source.open()
+    assert resets == []  # a reset may hang, and an opening is given time
+    source.close()
+    source.close()
+    assert len(resets) == 1
+
+
 # ---- options ----
 
 
@@ -660,3 +683,14 @@ def test_absent_sdk_names_the_extra(monkeypatch: pytest.MonkeyPatch, bus: Virtua
     monkeypatch.setitem(sys.modules, "pyrealsense2", None)
     with pytest.raises(MissingExtraError, match=r"pip install -e '.*\[realsense\]'"):
         source_of(bus, "111").open()
+
+
+def test_a_fact_of_a_recording_that_is_no_text_is_not_known() -> None:
+    class Device:
+        def supports(self, _: object) -> bool:
+            return True
+
+        def get_info(self, _: object) -> str:
+            return b"Intel \xe3".decode()
+
+    assert _rs_sdk.info(rs, Device(), "name") == ""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from capture.player import Player
 from capture.recording import Recording
 from capture.sources._recording import RecordingSource
 from capture.specs import PlaybackSpec
@@ -102,3 +103,20 @@ def test_file_that_is_not_ours_is_not_found(tmp_path: Path) -> None:
     path.write_bytes(b"not a recording" * 10)
     with pytest.raises(CameraNotFoundError, match="not a nightrig recording"):
         RecordingSource("c", PlaybackSpec(str(path))).open()
+
+
+@pytest.mark.filterwarnings("error")
+def test_times_at_the_ends_of_64_bits_play(tmp_path: Path) -> None:
+    path = tmp_path / "d.nrig"
+    with DepthWriter(path, width=16, height=8, depth_scale_m=0.001) as writer:
+        for monotonic_ns in (-(2**63), 0, 2**63 - 1):
+            writer.append(np.zeros((8, 16), np.uint16), monotonic_ns=monotonic_ns)
+    source = RecordingSource("c", PlaybackSpec(str(path), pace="fast"))
+    source.open()
+    assert [number for _, number, _, _ in _play(source)] == [0, 1, 2]
+    with Recording(path) as recording:
+        player = Player(recording)
+        player.advance(1e9)
+        player.step(-1)
+        (depth,) = recording.streams.values()
+        assert [depth.index_at(at) for at in (-(10**30), -1, 0, 2**63 - 1, 10**30)] == [-1, 0, 1, 2, 2]

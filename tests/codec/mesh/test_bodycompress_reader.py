@@ -165,16 +165,18 @@ def test_a_header_that_promises_more_is_found_out(tmp_path: Path) -> None:
         assert f"the header speaks of {length} frames, {FRAMES} are here" in reader.note
 
 
-def test_broken_metadata_does_not_cost_the_frames(tmp_path: Path) -> None:
-    vertices = moving_bodies(FRAMES)
+def test_broken_metadata_costs_nothing_but_itself_and_that_only_in_an_open_file(tmp_path: Path) -> None:
     path = tmp_path / "mesh.xz"
-    write(path, vertices)
-    whole = bytearray(path.read_bytes())
-    whole[SECTOR_BYTES + 30] ^= 0xFF
-    path.write_bytes(whole)
-    frames, reader = read(path)
-    assert (len(frames), reader.metadata, reader.complete) == (FRAMES, None, False)
-    assert "the metadata" in reader.note
+    for close in (True, False):
+        path.unlink(missing_ok=True)
+        write(path, moving_bodies(FRAMES), close=close)
+        whole = bytearray(path.read_bytes())
+        whole[SECTOR_BYTES + 30] ^= 0xFF
+        path.write_bytes(whole)
+        frames, reader = read(path)
+        assert (len(frames), reader.metadata) == (FRAMES, {"who": "tubes"} if close else None)
+        assert (reader.complete, reader.lossless) == (False, close)
+        assert "the metadata" in reader.note
 
 
 # What others wrote.

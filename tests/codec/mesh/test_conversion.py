@@ -259,3 +259,13 @@ def test_nothing_is_fitted_where_the_model_alone_would_take_more(
     frames = [{"vertices": v} for v in moving_bodies(48, people=1, points=1500)]
     path = write_native(tmp_path / "a.nrm", frames)
     convert(path, tmp_path / "b.nrm", Target("native"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_grid_that_the_head_of_a_file_makes_up_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [{"vertices": each} for each in moving_bodies(6, people=1, points=40).astype(np.float64)]
+    source = write_native(tmp_path / "a.nrm", frames)
+    monkeypatch.setattr(MeshReader, "quantizations_mm", (2e-319,))
+    assert convert(source, tmp_path / "a.xz", XZ).lossless

@@ -14,7 +14,7 @@ from moving_bodies import moving_bodies, worst_error_mm
 
 from codec.errors import CodecError, DiskFullError, FormatError, NotOurFileError, StorageError
 from codec.mesh import MeshReader as BodycompressReader
-from codec.mesh import MeshWriter
+from codec.mesh import MeshWriter, native_writer
 from codec.mesh._affine_fit import FitSettings
 from codec.mesh._segment import make_batch, pack_segment, to_grid
 from codec.mesh._training import Training
@@ -100,13 +100,18 @@ def test_affine_is_smaller_than_fast_once_it_has_its_model(tmp_path: Path) -> No
     path = write(tmp_path / "a.nrm", frames, way="affine")
     with RecordFile(path) as file:
         lengths = file.entries["length"][file.of_kind(MESHES)]
-        assert len(file.of_kind(MESH_MODEL)) == 2  # the order, and the model
+        models = file.entries["number"][file.of_kind(MESH_MODEL)].tolist()
+    assert len(set(models)) == 2  # the order, and the model
+    assert all(models.count(model) == 2 for model in models)
     assert ways_in(path)[0] == "fast"
     assert ways_in(path)[-1] == "affine"
     assert lengths[-1] < 0.9 * lengths[0]
 
 
-def test_a_long_file_made_in_no_time_has_its_model_again_and_again(tmp_path: Path) -> None:
+def test_a_long_file_made_in_no_time_has_its_model_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_writer, "_MODEL_EVERY_SEGMENTS", 150)
     frames = plain(moving_bodies(700, points=40))
     with RecordFile(write(tmp_path / "a.nrm", frames, segment_s=2 / 30)) as file:
         kinds = file.entries["kind"].tolist()

@@ -228,15 +228,21 @@ def test_damage_to_one_segment_costs_no_frame_of_another_by_number_or_time(
 
 def test_lost_metadata_and_lost_copies_of_a_model_are_told(tmp_path: Path) -> None:
     timed(tmp_path / "a.nrm")
-    whole = (tmp_path / "a.nrm").read_bytes()
+    whole, path = (tmp_path / "a.nrm").read_bytes(), tmp_path / "b.nrm"
     pieces = pieces_of(tmp_path / "a.nrm")
-    for kind, words in ((MESH_HEAD, "metadata"), (MESH_MODEL, "a mesh model")):
+    for kind, words in ((MESH_HEAD, "the metadata: "), (MESH_MODEL, "a mesh model: ")):
         wanted = next(piece for piece in pieces if piece.kind == kind)
-        doubled = write_pieces(tmp_path / f"{kind}.nrm", [*pieces, wanted]).read_bytes()
-        content = doubled if kind == MESH_MODEL else whole
-        at = content.rindex(wanted.payload) + len(wanted.payload) // 2
-        path = tmp_path / f"{kind}-damaged.nrm"
-        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-        with NativeMeshReader(path) as reader:
-            assert [frame["n"] for frame in reader] == list(range(180))
-            assert words in reader.note
+        for find in (whole.index, whole.rindex):
+            at = find(wanted.payload) + len(wanted.payload) // 2
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            with NativeMeshReader(path) as reader:
+                assert [frame["n"] for frame in reader] == list(range(180))
+                assert reader.quantization_mm == 0.5
+                assert reader.note.startswith(words)
+                assert reader.note.endswith("a copy of it was read")
+                assert reader.lossless
+    write_pieces(path, [piece for piece in pieces if piece.kind != MESH_HEAD])
+    with NativeMeshReader(path) as reader:
+        assert [frame["n"] for frame in reader] == list(range(180))
+        assert reader.note == "the metadata cannot be read"
+        assert not reader.lossless

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,9 @@ def test_gap_stream_and_clock_records_carry_what_they_were_given(tmp_path: Path)
         assert clock.json()["boot_id"] == boot_id()
 
 
-def test_sealed_file_opens_by_its_index_which_says_what_a_scan_says(tmp_path: Path) -> None:
-    kept = write_file(tmp_path / "a.nrig", frames=50)
+@pytest.mark.parametrize("frames", [50, 507, 1600])  # 512 records with the others: a block of the index
+def test_sealed_file_opens_by_its_index_which_says_what_a_scan_says(tmp_path: Path, frames: int) -> None:
+    kept = write_file(tmp_path / "a.nrig", frames=frames)
     with (
         RecordFile(tmp_path / "a.nrig") as indexed,
         RecordFile(tmp_path / "a.nrig", use_index=False) as scanned,
@@ -104,6 +106,21 @@ def test_sealed_file_opens_by_its_index_which_says_what_a_scan_says(tmp_path: Pa
         assert indexed.entries.tobytes() == scanned.entries.tobytes()
         assert read_frames(indexed) == read_frames(scanned) == kept
         assert indexed.damage == scanned.damage == []
+
+
+def test_long_segment_takes_little_memory_for_its_index(tmp_path: Path) -> None:
+    writer = RecordWriter(tmp_path / "a.nrig")
+    tracemalloc.start()
+    try:
+        taken = []
+        for number in range(12_000):
+            append_frame(writer, number, number % 2)
+            if number in (1999, 11_999):
+                taken.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert taken[1] - taken[0] < 16 * 10_000  # 48 bytes each in the file
+    writer.seal()
 
 
 def test_sealing_and_closing_twice_changes_nothing(tmp_path: Path) -> None:
