@@ -6,8 +6,10 @@ is known then, in world coordinates (with one camera of unknown place: in its ow
 what comes out; the meta of each result has who is who ("ids").
 
 Options: keypoints (a kind of `capture.keypoints`), keypoint_options (its own), model (a SMPL file or folder;
-else our own body), gender, prior (a pose prior's file), meshes (true), depth (true), people (the most there
-can be, 4). Sources that need to be told where people are get boxes around the bodies of the frame before.
+else our own body), gender, prior (a pose prior's file), meshes (true), depth (true: that of the cameras is
+used), people (the most there can be, 4), depth_maps (false; true: a depth map and a mask of the people for
+each camera, see `_people_maps`). Sources that need to be told where people are get boxes around the bodies of
+the frame before.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from capture.body.procedural import procedural_body
 from capture.body.tracker import Track, Tracker
 from capture.estimators import InputKey
 from capture.estimators._body_camera import BodyCamera
+from capture.estimators._people_maps import PeopleMaps
 from capture.estimators.people_results import PeopleResults
 from capture.estimators.truth import true_parameters
 from capture.frames import CameraInfo, Frame, StreamInfo
@@ -41,6 +44,7 @@ _FORGOTTEN_S: Final = 0.5
 _WANT_BOXES: Final = ("rtmpose", "movenet")
 _OPTIONS: Final = (
     *("keypoints", "keypoint_options", "model", "gender", "prior", "meshes", "depth", "people"),
+    "depth_maps",
 )
 
 
@@ -82,7 +86,9 @@ class BodyEstimator:
         self._points = BodyPoints(self._model)
         fps = self._cameras[self._first].picture.fps
         self._results = PeopleResults(self._model, fps, meshes=self._options["meshes"])
-        return self._results.streams
+        mapped = list(self._cameras.values()) if self._options["depth_maps"] else []
+        self._maps = PeopleMaps(mapped, self._model, fps)
+        return self._results.streams + self._maps.streams
 
     def _refuse_unknown_places(self) -> None:
         """Several cameras see the same people only where it is known how they stand to each other."""
@@ -160,7 +166,7 @@ class BodyEstimator:
             error_mm = self._error_mm(people, truth)
             self._errors_mm.append(error_mm)
             meta["truth_error_mm"] = round(error_mm, 1)
-        return self._results.frames(picture, people, meta)
+        return self._results.frames(picture, people, meta) + self._maps.frames(picture, people)
 
     def _error_mm(self, people: list[Float64], truth: Float64) -> float:
         """Mean distance of the joints of the nearest person from the true ones."""
@@ -219,6 +225,7 @@ def _checked(name: str, options: Mapping[str, object]) -> dict[str, Any]:
         "meshes": True,
         "depth": True,
         "people": 4,
+        "depth_maps": False,
     }
     found = {**defaults, **options}
     for key, default in defaults.items():

@@ -242,3 +242,73 @@ def test_several_cameras_of_unknown_place_are_refused(loops: dict[str, Loop]) ->
         EstimatorError, match="the place of camera right is not known; run `nightrig calibrate`"
     ):
         estimator.open({"left": loops["left"].info, "right": lost})
+
+
+# ---- depth maps --------------------------------------------------------------------------------------------
+
+
+def _measured_mm(loop: Loop, tick: int, map_mm: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    """What the camera measured at each pixel of a map that somebody is at: from picture to depth picture."""
+    streams = {stream.name: stream for stream in loop.info.streams}
+    lens, eye, scale_m = (
+        streams["color"].intrinsics,
+        streams["depth"].intrinsics,
+        streams["depth"].depth_scale_m,
+    )
+    assert lens is not None
+    assert eye is not None
+    assert scale_m is not None
+    rows, columns = np.nonzero(map_mm)
+    z = map_mm[rows, columns].astype(float)
+    x = (columns - lens.cx) / lens.fx * z + 1000 * np.array(streams["color"].camera_from_stream)[0, 3]
+    y = (rows - lens.cy) / lens.fy * z
+    measured = loop.depth[tick % len(loop.depth)]
+    found = measured[
+        np.rint(eye.fy * y / z + eye.cy).astype(int), np.rint(eye.fx * x / z + eye.cx).astype(int)
+    ]
+    return np.asarray(1000 * scale_m * found)
+
+
+def test_depth_maps_are_what_each_camera_sees_of_the_person(loops: dict[str, Loop]) -> None:
+    estimator = _opened(loops, "left", "right", depth_maps=True)
+    results: dict[str, Frame] = {}
+    tick = 0
+    while "left-depth" not in results or not results["left-depth"].data.any():
+        for name in ("right", "left"):
+            results = {frame.stream: frame for frame in estimator.estimate(_seen(loops[name], tick))}
+        tick += 1
+        assert tick < 10
+    assert set(results) == {"mesh", "parameters", *(f"{c}-{w}" for c in loops for w in ("depth", "people"))}
+    depth, people = results["left-depth"].data, results["left-people"].data
+    assert depth.dtype == np.uint16
+    assert depth.shape == people.shape == (SIZE.height, SIZE.width)
+    assert np.array_equal(depth > 0, people == 1)
+    assert (depth > 0).sum() > 0.03 * depth.size
+    assert np.median(_measured_mm(loops["left"], tick - 1, depth) - depth[depth > 0]) == pytest.approx(
+        0, abs=30
+    )
+    assert results["right-depth"].data.any()
+
+
+def test_depth_maps_of_nobody_are_empty(loops: dict[str, Loop]) -> None:
+    estimator = _opened(loops, "left", depth_maps=True)
+    results = estimator.estimate(_seen(loops["left"], 0, meta=b"{}"))
+    assert [frame.stream for frame in results] == ["left-depth", "left-people"]
+    assert not any(frame.data.any() for frame in results)
+
+
+def test_depth_maps_of_large_pictures_are_made_smaller(loops: dict[str, Loop]) -> None:
+    info = loops["left"].info
+    large = tuple(
+        replace(s, width=1920, height=1440, intrinsics=replace(s.intrinsics, fx=1200.0, cx=959.5, width=1920))
+        if s.name == "color" and s.intrinsics is not None
+        else s
+        for s in info.streams
+    )
+    told = {"keypoints": "truth", "keypoint_options": NOISE, "depth_maps": True}
+    estimator = BodyEstimator(EstimatorSpec("body", "body", ("left",), told))
+    streams = {s.name: s for s in estimator.open({"left": replace(info, streams=large)})}
+    lens = streams["left-depth"].intrinsics
+    assert lens is not None
+    assert (lens.width, lens.height, lens.fx) == (640, 480, 400.0)
+    assert lens.cx == pytest.approx(319.5)
