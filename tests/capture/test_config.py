@@ -201,7 +201,7 @@ def test_demo_is_what_it_is_said_to_be() -> None:
     rig = load_rig("demo").rig
     assert rig.duration_s == 10
     assert [spec.source.depth for spec in rig.camera_specs()] == [StreamSpec(848, 480, 30.0)] * 2
-    assert [spec.kind for spec in rig.estimator_specs()] == ["truth"]
+    assert [spec.kind for spec in rig.estimator_specs()] == ["body"]
 
 
 def test_a_file_of_that_name_is_preferred_to_a_shipped_rig(
