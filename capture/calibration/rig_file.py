@@ -39,9 +39,11 @@ def write_calibration(path: Path, cameras: Mapping[str, CameraCalibration]) -> N
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     after = _with_calibration(text, cameras)
     if not _is_right(before, after, cameras):
-        lines = "\n".join(f"# {name}\n{calibration_lines(known)}" for name, known in cameras.items())
+        wanted = "; ".join(
+            f"{name}: {', '.join(calibration_lines(known).splitlines())}" for name, known in cameras.items()
+        )
         raise ConfigError(
-            f"{path} is written in a way that this does not change by itself; put into its cameras:\n{lines}"
+            f"{path} is written in a way that this does not change by itself; put into its cameras {wanted}"
         )
     durable.write_atomically(path, after.encode())
 

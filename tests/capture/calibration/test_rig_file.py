@@ -73,7 +73,7 @@ def test_a_file_of_another_style_is_left_alone_and_told_what_to_put_in(tmp_path:
     path = tmp_path / "inline.toml"
     text = 'cameras = [ { name = "left", source = "opencv" } ]\n'
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"put into its cameras:\n# left\nintrinsics = \{ width = 640"):
+    with pytest.raises(ConfigError, match=r"put into its cameras left: intrinsics = \{ width = 640"):
         write_calibration(path, {"left": CameraCalibration(LENS)})
     assert path.read_text() == text
 

@@ -178,4 +178,4 @@ def test_size_is_the_one_that_verify_tells(maker: SessionMaker, capsys: pytest.C
     assert told["file_bytes"] == json.loads(capsys.readouterr().out)["bytes"]
     assert told["mesh_bytes"] == mesh_bytes
     main(["info", str(maker.folder)])
-    assert f"5 meshes, {mesh_bytes} B" in capsys.readouterr().out
+    assert f"5 meshes, {mesh_bytes / 1000:.2f} kB" in capsys.readouterr().out

@@ -149,9 +149,10 @@ def test_torn_mesh_file_is_written_anew_with_what_is_left(
     folder = maker.estimator(meshes=6)
     maker.finish()
     path = folder / "mesh-000.xz"
-    cut(path, path.stat().st_size - 40)
+    cut(path, path.stat().st_size - 360)  # the copy of the header at its end, and some of the frames
     with Recording(maker.folder) as recording:
         left = list(recording.meshes())
+    assert 0 < len(left) < 6
     assert main(["recover", str(maker.folder), "--out", str(out)]) == 3
     code, gaps = ledger(out, capsys)
     with Recording(out) as recording:
