@@ -28,6 +28,7 @@ _VERBS = (
     "recover",
     "export",
     "estimate",
+    "fit",
     "recompress",
     "convert",
     "models",
