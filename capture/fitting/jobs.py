@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -18,14 +19,16 @@ from capture.body.cold import Fit, Mode, fit_cold
 from capture.body.model import BodyModel
 from capture.body.procedural import procedural_body
 from capture.body.views import ORIGINAL_FOCAL_PX, Observation, View
-from capture.fitting.marked_files import State, state_of, write_mesh, write_parameters, write_picture
+from capture.fitting.marked_files import State, mark_of, state_of, write_mesh, write_parameters, write_picture
 from capture.fitting.overlay import draw_bodies
 from capture.fitting.pictures import read_picture
 from capture.keypoints import PersonKeypoints, Picture
 from capture.keypoints.joint_sets import to_lsp14
+from codec.durable import remove_file
 from codec.errors import EstimatorError, FormatError, StorageError
 
 _BETAS: Final = 10
+_FITTED: Final = (State.OURS, State.OF_OTHER_SETTINGS)
 
 
 class Bodies:
@@ -100,7 +103,8 @@ class Fitting:
 
     def _run(self, job: Job) -> Outcome:
         body = self.bodies.of(job.gender)
-        states = {path: state_of(path, self.digest) for path in self._files(job.stem, 0)}
+        mark = mark_of(job.stem, self.digest)
+        states = {path: state_of(path, mark) for path in self._files(job.stem, 0)}
         foreign = [path for path, state in states.items() if state is State.FOREIGN]
         if foreign:
             return Outcome("failed", told=f"{foreign[0]} is not a fit's, and is never overwritten")
@@ -138,27 +142,38 @@ class Fitting:
     def _written(
         self, job: Job, body: BodyModel, picture: Picture, fits: Sequence[Fit], focal_factor: float
     ) -> Outcome:
+        mark = mark_of(job.stem, self.digest)
         names = [self._files(job.stem, k) for k in range(len(fits))]
         for path in (path for files in names for path in files):
-            if state_of(path, self.digest) is State.FOREIGN:
+            if state_of(path, mark) is State.FOREIGN:
                 return Outcome("failed", told=f"{path} is not a fit's, and is never overwritten")
         results = [fit.result_dict() for fit in fits]
         placed = [body.skin(r["pose"], r["betas"], r["cam_t"]) for r in results]
         if self.has_overlay:
             drawn = draw_bodies(picture, placed, body.faces, fits[0].view.focal_px)
-            write_picture(names[0][2], drawn, self.digest)
+            write_picture(names[0][2], drawn, mark)
         # The first person's parameters come last: with them the picture counts as done.
         for k in reversed(range(len(fits))):
             result = results[k]
             mesh = placed[k]
             if not self.is_placed:
                 mesh = body.skin(result["pose"], result["betas"], np.zeros(3))
-            write_mesh(names[k][1], mesh, body.faces, self.digest)
+            write_mesh(names[k][1], mesh, body.faces, mark)
             betas = np.zeros(_BETAS)
             betas[: len(result["betas"])] = result["betas"][:_BETAS]
             result = {**result, "f": result["f"] * focal_factor, "betas": betas}
-            write_parameters(names[k][0], result, self.digest)
+            write_parameters(names[k][0], result, mark)
+        self._forget_people(job.stem, mark, len(fits))
         return Outcome("done", tuple(path for files in names for path in files))
+
+    def _forget_people(self, stem: str, mark: str, first: int) -> None:
+        """Take away what an earlier fit of this picture says of people whom this one does not find."""
+        for person in count(max(first, 1)):
+            found = [path for path in self._files(stem, person) if state_of(path, mark) in _FITTED]
+            if not found:
+                return
+            for path in found:
+                remove_file(path)
 
 
 def _observation(person: PersonKeypoints, view: View) -> Observation:

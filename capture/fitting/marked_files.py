@@ -50,7 +50,13 @@ def digest_of(settings: Mapping[str, object]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]
 
 
-def state_of(path: Path, digest: str) -> State:
+def mark_of(stem: str, digest: str) -> str:
+    """The mark of results of a picture whose results begin with `stem`: another picture's are not its own, as
+    those of `a_person1.jpg` are not of `a.jpg`."""
+    return f"{hashlib.sha256(stem.encode()).hexdigest()[:_DIGITS]} {digest}"
+
+
+def state_of(path: Path, mark: str) -> State:
     """Raises StorageError where a file is there and cannot be read."""
     try:
         with path.open("rb") as file:
@@ -63,30 +69,31 @@ def state_of(path: Path, digest: str) -> State:
         return State.FOREIGN
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
-    if (_MARK + digest).encode() in looked_at:
+    if (_MARK + mark).encode() in looked_at:
         return State.OURS
-    return State.OF_OTHER_SETTINGS if _MARK.encode() in looked_at else State.FOREIGN
+    of_this_picture = (_MARK + mark.split()[0] + " ").encode() in looked_at
+    return State.OF_OTHER_SETTINGS if of_this_picture else State.FOREIGN
 
 
-def write_parameters(path: Path, parameters: Mapping[str, npt.NDArray[np.float64]], digest: str) -> None:
+def write_parameters(path: Path, parameters: Mapping[str, npt.NDArray[np.float64]], mark: str) -> None:
     """A pickle of protocol 2 of plain arrays. Raises StorageError."""
     data = pickle.dumps({key: np.array(value) for key, value in parameters.items()}, protocol=2)
     # NumPy 2 moved its functions; every version finds them in their old place, also for old pickles.
     data = data.replace(b"cnumpy._core.", b"cnumpy.core.")
-    write_atomically(path, data + f"\n{_MARK}{digest}\n".encode())
+    write_atomically(path, data + f"\n{_MARK}{mark}\n".encode())
 
 
 def write_mesh(
-    path: Path, vertices_m: npt.NDArray[np.float32], faces: npt.NDArray[np.int32], digest: str
+    path: Path, vertices_m: npt.NDArray[np.float32], faces: npt.NDArray[np.int32], mark: str
 ) -> None:
     """An OBJ file. Raises StorageError."""
-    write_obj(path, vertices_m, faces, comment=_MARK + digest)
+    write_obj(path, vertices_m, faces, comment=_MARK + mark)
 
 
-def write_picture(path: Path, picture_bgr: Picture, digest: str) -> None:
+def write_picture(path: Path, picture_bgr: Picture, mark: str) -> None:
     """A PNG file. Raises StorageError."""
     data = cv2.imencode(".png", picture_bgr)[1].tobytes()
-    body = b"tEXtSoftware\0" + (_MARK + digest).encode("latin1")
+    body = b"tEXtSoftware\0" + (_MARK + mark).encode("latin1")
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     write_atomically(path, data[:_PNG_HEAD_BYTES] + chunk + data[_PNG_HEAD_BYTES:])
 

@@ -260,6 +260,19 @@ def test_everybody_in_a_photograph_gets_a_body(mediapipe: Pretended, tmp_path: P
     assert "1 were done before" in capsys.readouterr().out
 
 
+def test_people_who_are_not_found_again_leave_no_bodies(mediapipe: Pretended, tmp_path: Path) -> None:
+    (tmp_path / "party.jpg").write_bytes(jpeg_with_exif(33))
+    (tmp_path / "party_person2.jpg").write_bytes(jpeg_with_exif(33))
+    for name in ("party.jpg", "party_person2.jpg"):
+        assert _fit(name) == 0
+        mediapipe.asked.clear()  # else it takes a new landmarker's first time for one that stands still
+    mediapipe.people.pop()
+    assert _fit("party.jpg", "--again") == 0
+    left = sorted(path.name for path in (tmp_path / "fits").glob("*.pkl"))
+    # The third is of another picture, whatever it is called.
+    assert left == ["party.pkl", "party_person2.pkl", "party_person2_person1.pkl"]
+
+
 def test_a_photograph_of_nobody_and_one_that_is_none(
     mediapipe: Pretended, tmp_path: Path, capsys: Capture
 ) -> None:
