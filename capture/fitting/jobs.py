@@ -116,13 +116,15 @@ class Fitting:
             return Outcome("failed", told=f"{job.stem}: its picture is missing")
         picture, told_px = read_picture(job.picture)
         view, focal_factor = self._view(picture, told_px)
+        people = job.people(picture)
         fits = []
-        for person in job.people(picture):
+        for person in people:
             fit = fit_cold(body, [_observation(person, view)], mode=self.mode, headings=self.headings)
             if fit is not None:
                 fits.append(fit)
         if not fits:
-            return Outcome("nobody", told=f"{job.picture}: too little of anybody is seen for a body")
+            seen = "too little of anybody is seen for a body" if people else "nobody is seen in it"
+            return Outcome("nobody", told=f"{job.picture}: {seen}")
         return self._written(job, body, picture, fits, focal_factor)
 
     def _view(self, picture: Picture, told_px: float | None) -> tuple[View, float]:
