@@ -31,6 +31,7 @@ _VERBS = (
     "recover",
     "export",
     "estimate",
+    "fit",
     "recompress",
     "convert",
     "models",
