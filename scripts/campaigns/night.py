@@ -43,8 +43,8 @@ from scripts.campaigns._verbs import run_verb
 from scripts.campaigns._watch import RecordingWatch, total
 
 _MEMORY_MB_PER_H = 1.0
-# A thread of the writer's that a calm recording did not need so far takes its share of memory (2.5 MB) when it
-# is needed first, which may be after ten minutes.
+# A thread of the writer's that a calm recording did not need so far takes its share of memory (2.5 MB) when
+# it is needed first, which may be after ten minutes.
 _WARM_UP_S, _WARM_UP_SHARE = 900.0, 0.25
 _SHORTEST_JUDGED_S = 300.0
 _BYTES_PER_PIXEL = 0.7  # of the test cameras' depth, in the default codec
