@@ -109,12 +109,12 @@ def test_kill_9_of_the_group_loses_nothing_older_than_250_ms_and_returns_nothing
 ) -> None:
     moments = random.Random(8117)
     promised = lost = 0
-    for attempt in range(20):
+    for attempt in range(8):
         folder = tmp_path / str(attempt)
         folder.mkdir()
         more = _kill_at(folder, moments.uniform(0.3, 1.2))
         promised, lost = promised + more[0], lost + more[1]
-    assert promised > 500
+    assert promised > 200
     assert lost == 0
 
 
