@@ -8,21 +8,17 @@ What comes out is in world coordinates (z up, the floor at z = 0), see `people_r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Final
 
-import numpy as np
-
-from capture.body.kinematics import PARAMETER_COUNT
 from capture.body.procedural import procedural_body
 from capture.estimators import InputKey
 from capture.estimators.people_results import Float64, PeopleResults
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.specs import EstimatorSpec
+from capture.true_pose import true_pose
 from codec.errors import EstimatorError
 
-_LARGEST: Final = 1e6  # radians, or metres
 _PREFERRED_STREAMS: Final = ("depth", "color")
 
 
@@ -82,21 +78,5 @@ def true_parameters(estimator: str, camera: str, frame: Frame) -> Float64 | None
 
     Raises EstimatorError where they are something else.
     """
-    if not frame.meta:
-        return None
-    try:
-        pose = json.loads(frame.meta).get("pose")
-        if pose is None:
-            return None
-        parameters = np.array(pose, dtype=np.float64)
-    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise EstimatorError(
-            f"estimator {estimator}: the meta of {frame.stream} frame {frame.number} of camera"
-            f" {camera} cannot be read: {error}"
-        ) from error
-    if parameters.shape != (PARAMETER_COUNT,) or not (np.abs(parameters) <= _LARGEST).all():  # nor NaN
-        raise EstimatorError(
-            f"estimator {estimator}: the pose of {frame.stream} frame {frame.number} of camera"
-            f" {camera} is not {PARAMETER_COUNT} numbers"
-        )
-    return parameters
+    told = f"{frame.stream} frame {frame.number} of camera {camera}"
+    return true_pose(frame.meta, owner=f"estimator {estimator}", frame=told)

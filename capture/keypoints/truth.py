@@ -7,7 +7,6 @@ picture; the body itself hides none.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Final
 
@@ -15,11 +14,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from capture.body.kinematics import PARAMETER_COUNT, Float64, split_parameters
+from capture.body.kinematics import Float64, split_parameters
 from capture.body.procedural import procedural_body
 from capture.frames import CameraInfo, StreamInfo
 from capture.keypoints import PersonKeypoints, Picture, seen_person
-from codec.errors import ConfigError, EstimatorError
+from capture.true_pose import true_pose
+from codec.errors import ConfigError
 
 _PURPOSE: Final = 'key point source "truth"'
 JOINT_SET: Final = "lsp14"
@@ -69,7 +69,7 @@ class TruthSource:
     ) -> list[PersonKeypoints]:
         """See KeypointSource; the picture is not looked at. [] for a frame whose `meta` tells no pose. Raises
         EstimatorError for a `meta` that cannot be read."""
-        parameters = self._pose_in(meta, number)
+        parameters = true_pose(meta, owner=_PURPOSE, frame=f"frame {number} of camera {self._camera}")
         if parameters is None:
             return []
         points, seen = self._seen(_lsp_points(parameters))
@@ -99,25 +99,6 @@ class TruthSource:
         )[0].reshape(-1, 2)
         inside = ((pixels >= -0.5) & (pixels < np.array([lens.width, lens.height]) - 0.5)).all(axis=1)
         return pixels, ahead & inside
-
-    def _pose_in(self, meta: bytes, number: int | None) -> Float64 | None:
-        """The 85 parameters that a frame's meta tells, or None if it tells none."""
-        try:
-            told = json.loads(meta) if meta else {}
-            pose = told.get("pose")
-            if pose is None:
-                return None
-            parameters = np.array(pose, dtype=np.float64)
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise EstimatorError(
-                f"{_PURPOSE}: the meta of frame {number} of camera {self._camera} cannot be read: {error}"
-            ) from error
-        if parameters.shape != (PARAMETER_COUNT,) or not np.isfinite(parameters).all():
-            raise EstimatorError(
-                f"{_PURPOSE}: the pose of frame {number} of camera {self._camera} is not "
-                f"{PARAMETER_COUNT} numbers"
-            )
-        return parameters
 
 
 def _lsp_points(parameters: Float64) -> Float64:
