@@ -52,6 +52,8 @@ __all__ = [
     "load_rig",
 ]
 
+_ESTIMATOR_FILES = ("calibration", "model", "body_model", "prior", "session")
+"""Options of estimators that name a file or a folder."""
 _HERE = Path(__file__).resolve().parent
 SHIPPED = (_HERE / "configs", _HERE.parent / "configs")  # installed, and in a checkout
 
@@ -89,7 +91,7 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
     for estimator in _tables(data, "estimators"):
         options = estimator.get("options")
         if isinstance(options, dict):
-            tables.append((options, "calibration"))
+            tables += [(options, key) for key in _ESTIMATOR_FILES]
     for table, key in tables:
         value = table.get(key)
         if isinstance(value, str) and value and exists(folder / value):

@@ -109,7 +109,7 @@ class CameraSpec:
 
 @dataclass(frozen=True, slots=True)
 class EstimatorSpec:
-    """An estimator of the rig: `kind` picks it ("truth", "stereo", or an installed entry point),
+    """An estimator of the rig: `kind` picks it (a built-in one, or an installed entry point),
     `cameras` are the cameras it looks at, `options` are its own settings."""
 
     name: str

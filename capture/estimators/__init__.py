@@ -1,7 +1,7 @@
 """What turns frames into bodies and depth maps: one file per estimator, all behind `Estimator`.
 
-An estimator knows frames and arrays, never rings, files or the service. Built-in kinds are "body",
-"stereo" and "truth"; others join through the entry point group `nightrig.estimators`, whose entries are
+An estimator knows frames and arrays, never rings, files or the service. Built-in kinds are those of
+BUILT_IN; others join through the entry point group `nightrig.estimators`, whose entries are
 callables that take an EstimatorSpec and return an Estimator.
 """
 
@@ -17,7 +17,7 @@ from codec.errors import EstimatorError
 InputKey = tuple[str, str]
 """(camera name, stream name)"""
 
-BUILT_IN = ("body", "stereo", "truth")
+BUILT_IN = ("body", "nlf", "stereo", "truth")
 
 
 class Estimator(Protocol):
@@ -63,6 +63,10 @@ def make_estimator(spec: EstimatorSpec) -> Estimator:
         from capture.estimators.stereo import StereoEstimator
 
         return StereoEstimator(spec)
+    if spec.kind == "nlf":
+        from capture.estimators.nlf import NlfEstimator
+
+        return NlfEstimator(spec)
     from importlib.metadata import entry_points  # slow to import, and needed for foreign kinds only
 
     for entry in entry_points(group="nightrig.estimators"):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from capture.body.depth_targets import targets_from_depth
 from capture.body.views import Observation, View
 from capture.estimators import InputKey
-from capture.frames import CameraInfo, Intrinsics, StreamInfo
+from capture.frames import CameraInfo, Frame, Intrinsics, StreamInfo
 from capture.keypoints import PersonKeypoints
 from capture.keypoints.joint_sets import to_lsp14
 from codec.errors import EstimatorError
@@ -95,6 +95,24 @@ class BodyCamera:
         """The picture first: it sets the pace."""
         own = [self.picture.name] if self.depth_eye is None else [self.picture.name, self.depth_eye.stream]
         return tuple((self.name, stream) for stream in own)
+
+    @property
+    def distortion(self) -> Float64:
+        """(4 or more,) of the picture's lens, in OpenCV's order; zeros where nothing is known."""
+        return self._distortion
+
+    def decoded(self, frame: Frame) -> npt.NDArray[np.uint8]:
+        """The picture in a frame of its: (height, width, 3) BGR, or (height, width) where it is grey.
+
+        Raises EstimatorError for a JPEG that is none.
+        """
+        data = np.asarray(frame.data, np.uint8)
+        if self.picture.pixel_format != "jpeg" or data.ndim != 1:
+            return data
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if picture is None:
+            raise EstimatorError(f"the JPEG of {frame.stream} frame {frame.number} does not decode")
+        return np.asarray(picture, np.uint8)
 
     def observations(
         self, people: Sequence[PersonKeypoints], depth: npt.NDArray[np.generic] | None

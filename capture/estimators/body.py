@@ -14,7 +14,6 @@ the frame before.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from capture.body.procedural import procedural_body
 from capture.body.tracker import Track, Tracker
 from capture.estimators import InputKey
 from capture.estimators._body_camera import BodyCamera
+from capture.estimators._options import checked_options
 from capture.estimators._people_maps import PeopleMaps
 from capture.estimators.people_results import PeopleResults
 from capture.estimators.truth import true_parameters
@@ -42,10 +42,18 @@ Float64 = npt.NDArray[np.float64]
 _FORGOTTEN_S: Final = 0.5
 """A person who was not seen for so long is in no result, though still remembered."""
 _WANT_BOXES: Final = ("rtmpose", "movenet")
-_OPTIONS: Final = (
-    *("keypoints", "keypoint_options", "model", "gender", "prior", "meshes", "depth", "people"),
-    "depth_maps",
-)
+MOST_PEOPLE: Final = 16
+_DEFAULTS: Final[dict[str, object]] = {
+    "keypoints": "",
+    "keypoint_options": {},
+    "model": "",
+    "gender": "neutral",
+    "prior": "",
+    "meshes": True,
+    "depth": True,
+    "people": 4,
+    "depth_maps": False,
+}
 
 
 class BodyEstimator:
@@ -131,7 +139,7 @@ class BodyEstimator:
         depth = None if camera.depth_eye is None else frames[camera.name, camera.depth_eye.stream].data
         time_s = picture.monotonic_ns / 1e9
         found = self._sources[camera.name].detect(
-            _decoded(picture, camera.picture),
+            camera.decoded(picture),
             time_s=time_s,
             boxes_px=self._boxes(camera, time_s),
             number=picture.number,
@@ -196,41 +204,13 @@ def _is_fresh(person: Person[Track], time_s: float) -> bool:
     return time_s - person.seen_s < _FORGOTTEN_S
 
 
-def _decoded(frame: Frame, stream: StreamInfo) -> npt.NDArray[np.uint8]:
-    data = np.asarray(frame.data, np.uint8)
-    if stream.pixel_format != "jpeg" or data.ndim != 1:
-        return data
-    import cv2
-
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if picture is None:
-        raise EstimatorError(f"the JPEG of {frame.stream} frame {frame.number} does not decode")
-    return np.asarray(picture, np.uint8)
-
-
 def _checked(name: str, options: Mapping[str, object]) -> dict[str, Any]:
     """All options, with defaults. Raises EstimatorError for what is none."""
-    for key in options:
-        if key not in _OPTIONS:
-            raise EstimatorError(f"estimator {name}: no option {key}; it has {', '.join(_OPTIONS)}")
+    found = checked_options(name, options, _DEFAULTS)
     if "keypoints" not in options:
         raise EstimatorError(
             f'estimator {name}: which key points? options = {{ keypoints = "mediapipe", ... }}; docs/RIG.md'
         )
-    defaults: dict[str, Any] = {
-        "keypoint_options": {},
-        "model": "",
-        "gender": "neutral",
-        "prior": "",
-        "meshes": True,
-        "depth": True,
-        "people": 4,
-        "depth_maps": False,
-    }
-    found = {**defaults, **options}
-    for key, default in defaults.items():
-        if type(found[key]) is not type(default):
-            raise EstimatorError(f"estimator {name}: {key} = {found[key]!r} should be like {default!r}")
-    if not 1 <= found["people"] <= 16 or not math.isfinite(found["people"]):
-        raise EstimatorError(f"estimator {name}: people = {found['people']}: from 1 to 16")
+    if not 1 <= found["people"] <= MOST_PEOPLE:
+        raise EstimatorError(f"estimator {name}: people = {found['people']}: from 1 to {MOST_PEOPLE}")
     return found

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from capture.body.kinematics import PARAMETER_COUNT, split_parameters
+from capture.body.kinematics import JOINT_COUNT, PARAMETER_COUNT, split_parameters
 from capture.body.model import BodyModel
 from capture.frames import Frame, StreamInfo
 
@@ -26,15 +26,40 @@ Float64 = npt.NDArray[np.float64]
 _MM_PER_M: Final = 1000.0
 
 
+def people_streams(points: int, fps: float) -> tuple[StreamInfo, ...]:
+    """What estimators of people announce: meshes of so many points (vertices and joints) and parameters, or
+    parameters alone where `points` is 0."""
+    parameters = StreamInfo("parameters", "f32", PARAMETER_COUNT, 1, fps)
+    return (StreamInfo("mesh", "mesh", points, 1, fps), parameters) if points else (parameters,)
+
+
+def people_frames(
+    source: Frame,
+    rows: npt.NDArray[np.float32],
+    meshes_mm: npt.NDArray[np.float32] | None,
+    *,
+    vertices: int,
+    model: str,
+    meta: Mapping[str, Any] | None = None,
+) -> list[Frame]:
+    """Results for one moment: (people, 85) parameters, and (people, points, 3) where there are meshes, of
+    whose points the first `vertices` are vertices. They carry number and times of `source`, the frame they
+    were made of."""
+    told = {"people": len(rows), "vertices": vertices, "joints": JOINT_COUNT, "model": model, **(meta or {})}
+    packed = json.dumps(told).encode()
+    results = [result_of(source, "parameters", rows, packed)]
+    if meshes_mm is not None:
+        results.insert(0, result_of(source, "mesh", meshes_mm, packed))
+    return results
+
+
 class PeopleResults:
     """Makes the result frames of people posed by `model`; without `meshes` only their parameters."""
 
     def __init__(self, model: BodyModel, fps: float, *, meshes: bool = True) -> None:
         self._model, self._meshes = model, meshes
-        self._vertices, self._joints = len(model.template_vertices), len(model.joints)
-        points = self._vertices + self._joints
-        parameters = StreamInfo("parameters", "f32", PARAMETER_COUNT, 1, fps)
-        self.streams = (StreamInfo("mesh", "mesh", points, 1, fps), parameters) if meshes else (parameters,)
+        self._vertices = len(model.template_vertices)
+        self.streams = people_streams(self._vertices + JOINT_COUNT if meshes else 0, fps)
 
     def frames(
         self, source: Frame, people: Sequence[Float64], meta: Mapping[str, Any] | None = None
@@ -43,23 +68,13 @@ class PeopleResults:
         `source`, the frame they were made of."""
         if not people:
             return []
-        told = {
-            "people": len(people),
-            "vertices": self._vertices,
-            "joints": self._joints,
-            "model": self._model.name,
-            **(meta or {}),
-        }
-        packed = json.dumps(told).encode()
         rows = np.stack(people).astype(np.float32)
-        results = [result_of(source, "parameters", rows, packed)]
-        if self._meshes:
-            points = np.stack([self._points(person) for person in people])
-            results.insert(0, result_of(source, "mesh", points, packed))
-        return results
+        points = np.stack([self.mesh_mm(person) for person in people]) if self._meshes else None
+        return people_frames(source, rows, points, vertices=self._vertices, model=self._model.name, meta=meta)
 
-    def _points(self, person: Float64) -> npt.NDArray[np.float32]:
-        points = np.empty((self._vertices + self._joints, 3), np.float32)
+    def mesh_mm(self, person: Float64) -> npt.NDArray[np.float32]:
+        """(vertices + 24, 3) of a person's (85,) parameters."""
+        points = np.empty((self._vertices + JOINT_COUNT, 3), np.float32)
         points[: self._vertices] = self._model.skin(*split_parameters(person))
         points[self._vertices :] = self._model.pose(person)
         points *= _MM_PER_M

@@ -222,10 +222,12 @@ def test_files_named_in_a_rig_are_looked_for_beside_it_first(tmp_path: Path, loa
     text = '[[cameras]]\nname = "a"\nsource = "opencv"\ndevice = "video.mp4"\n'
     text += '[[cameras]]\nname = "b"\nsource = "playback"\npath = "elsewhere"\n'
     text += '[[estimators]]\nkind = "stereo"\noptions = { calibration = "cal.json" }\n'
+    text += '[[estimators]]\nkind = "nlf"\noptions = { model = "cal.json", body_model = "elsewhere" }\n'
     rig = load(text)
     assert rig.cameras[0].device == str(tmp_path / "video.mp4")
     assert rig.cameras[1].path == "elsewhere"
     assert rig.estimators[0].options == {"calibration": str(tmp_path / "cal.json")}
+    assert rig.estimators[1].options == {"model": str(tmp_path / "cal.json"), "body_model": "elsewhere"}
 
 
 @pytest.mark.parametrize("device", ["rtsp://camera/" + "x" * 5000, "a\\u0000b", "http://[::1]:80/s?a=b"])
