@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--rig", metavar="CONFIG", help="take estimators and calibration from this rig file")
     source.add_argument(
-        "--kind", metavar="KIND", help="run an estimator of this kind (body, nlf, stereo ...)"
+        "--kind", metavar="KIND", help="run an estimator of this kind (body, nlf, replay ...)"
     )
     parser.add_argument("--name", metavar="NAME", help="only the estimator of this name")
     parser.add_argument("--camera", metavar="NAME", action="append", help="with --kind: it looks at this one")

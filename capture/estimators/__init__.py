@@ -17,7 +17,7 @@ from codec.errors import EstimatorError
 InputKey = tuple[str, str]
 """(camera name, stream name)"""
 
-BUILT_IN = ("body", "nlf", "stereo", "truth")
+BUILT_IN = ("body", "nlf", "replay", "stereo", "truth")
 
 
 class Estimator(Protocol):
@@ -67,6 +67,10 @@ def make_estimator(spec: EstimatorSpec) -> Estimator:
         from capture.estimators.nlf import NlfEstimator
 
         return NlfEstimator(spec)
+    if spec.kind == "replay":
+        from capture.estimators.replay import ReplayEstimator
+
+        return ReplayEstimator(spec)
     from importlib.metadata import entry_points  # slow to import, and needed for foreign kinds only
 
     for entry in entry_points(group="nightrig.estimators"):

@@ -58,6 +58,7 @@ class PeopleResults:
 
     def __init__(self, model: BodyModel, fps: float, *, meshes: bool = True) -> None:
         self._model, self._meshes = model, meshes
+        self.model = model.name
         self._vertices = len(model.template_vertices)
         self.streams = people_streams(self._vertices + JOINT_COUNT if meshes else 0, fps)
 
