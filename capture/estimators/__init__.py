@@ -8,6 +8,7 @@ callables that take an EstimatorSpec and return an Estimator.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Protocol, cast
 
 from capture.frames import CameraInfo, Frame, StreamInfo
@@ -17,7 +18,15 @@ from codec.errors import EstimatorError
 InputKey = tuple[str, str]
 """(camera name, stream name)"""
 
-BUILT_IN = ("body", "nlf", "replay", "stereo", "truth")
+_CLASSES = {
+    "body": "BodyEstimator",
+    "nlf": "NlfEstimator",
+    "replay": "ReplayEstimator",
+    "stereo": "StereoEstimator",
+    "truth": "TruthEstimator",
+}
+BUILT_IN = tuple(_CLASSES)
+"""Kinds that come with us, each in the module of its name."""
 
 
 class Estimator(Protocol):
@@ -51,26 +60,9 @@ class Estimator(Protocol):
 
 def make_estimator(spec: EstimatorSpec) -> Estimator:
     """The estimator of that kind, not yet opened; imports only what it needs."""
-    if spec.kind == "body":
-        from capture.estimators.body import BodyEstimator
-
-        return BodyEstimator(spec)
-    if spec.kind == "truth":
-        from capture.estimators.truth import TruthEstimator
-
-        return TruthEstimator(spec)
-    if spec.kind == "stereo":
-        from capture.estimators.stereo import StereoEstimator
-
-        return StereoEstimator(spec)
-    if spec.kind == "nlf":
-        from capture.estimators.nlf import NlfEstimator
-
-        return NlfEstimator(spec)
-    if spec.kind == "replay":
-        from capture.estimators.replay import ReplayEstimator
-
-        return ReplayEstimator(spec)
+    if spec.kind in _CLASSES:
+        module = import_module(f"capture.estimators.{spec.kind}")
+        return cast("Estimator", getattr(module, _CLASSES[spec.kind])(spec))
     from importlib.metadata import entry_points  # slow to import, and needed for foreign kinds only
 
     for entry in entry_points(group="nightrig.estimators"):

@@ -45,7 +45,10 @@ class DepthEye:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BodyCamera:
-    """`picture` is the stream that key points are found in; `depth_eye` the depth beside it, or None."""
+    """`picture` is the stream that key points are found in; `depth_eye` the depth beside it, or None.
+
+    `distortion` (4 or more,) is that of the picture's lens, in OpenCV's order; zeros where nothing is known.
+    """
 
     name: str
     picture: StreamInfo
@@ -53,8 +56,8 @@ class BodyCamera:
     depth_eye: DepthEye | None
     knows_lens: bool
     knows_place: bool
+    distortion: Float64
     _matrix: Float64
-    _distortion: Float64
 
     @classmethod
     def of(cls, estimator: str, info: CameraInfo, *, use_depth: bool) -> BodyCamera:
@@ -87,7 +90,7 @@ class BodyCamera:
             ) from error
         knows_place = info.world_from_camera is not None
         return cls(
-            info.name, picture, view, eye, picture.intrinsics is not None, knows_place, matrix, distortion
+            info.name, picture, view, eye, picture.intrinsics is not None, knows_place, distortion, matrix
         )
 
     @property
@@ -95,11 +98,6 @@ class BodyCamera:
         """The picture first: it sets the pace."""
         own = [self.picture.name] if self.depth_eye is None else [self.picture.name, self.depth_eye.stream]
         return tuple((self.name, stream) for stream in own)
-
-    @property
-    def distortion(self) -> Float64:
-        """(4 or more,) of the picture's lens, in OpenCV's order; zeros where nothing is known."""
-        return self._distortion
 
     def decoded(self, frame: Frame) -> npt.NDArray[np.uint8]:
         """The picture in a frame of its: (height, width, 3) BGR, or (height, width) where it is grey.
@@ -134,9 +132,9 @@ class BodyCamera:
         return Observation(self.view, straight, confidences, targets, weights, world)
 
     def _undistorted(self, points: Float64) -> Float64:
-        if not self._distortion.any():
+        if not self.distortion.any():
             return points
-        straight = cv2.undistortPoints(points[:, None], self._matrix, self._distortion, P=self._matrix)
+        straight = cv2.undistortPoints(points[:, None], self._matrix, self.distortion, P=self._matrix)
         return np.asarray(straight, np.float64).reshape(-1, 2)
 
     def _targets(

@@ -28,9 +28,10 @@ from capture.body.procedural import procedural_body
 from capture.body.tracker import Track, Tracker
 from capture.estimators import InputKey
 from capture.estimators._body_camera import BodyCamera
+from capture.estimators._cameras import camera_named
 from capture.estimators._options import checked_options
 from capture.estimators._people_maps import PeopleMaps
-from capture.estimators.people_results import PeopleResults
+from capture.estimators.people_results import MOST_PEOPLE, PeopleResults
 from capture.estimators.truth import true_parameters
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.keypoints import KeypointSource, open_source
@@ -42,7 +43,6 @@ Float64 = npt.NDArray[np.float64]
 _FORGOTTEN_S: Final = 0.5
 """A person who was not seen for so long is in no result, though still remembered."""
 _WANT_BOXES: Final = ("rtmpose", "movenet")
-MOST_PEOPLE: Final = 16
 _DEFAULTS: Final[dict[str, object]] = {
     "keypoints": "",
     "keypoint_options": {},
@@ -77,10 +77,7 @@ class BodyEstimator:
         if not self._wanted:
             raise EstimatorError(f"estimator {self._name}: it looks at no camera; name one")
         for name in self._wanted:
-            info = cameras.get(name)
-            if info is None:
-                known = ", ".join(sorted(cameras)) or "none"
-                raise EstimatorError(f"estimator {self._name}: there is no camera {name}; there are {known}")
+            info = camera_named(self._name, cameras, name)
             self._cameras[name] = BodyCamera.of(self._name, info, use_depth=self._options["depth"])
         self._refuse_unknown_places()
         self._first = self._wanted[0]

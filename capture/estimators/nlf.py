@@ -35,10 +35,12 @@ from capture.body.kinematics import (
 from capture.body.model import BodyModel
 from capture.estimators import InputKey
 from capture.estimators._body_camera import BodyCamera
+from capture.estimators._cameras import camera_named
 from capture.estimators._identities import Identities
 from capture.estimators._nlf_file import Detections, NlfFile
 from capture.estimators._options import checked_options
 from capture.estimators.people_results import (
+    MOST_PEOPLE,
     Float64,
     PeopleResults,
     people_frames,
@@ -49,7 +51,6 @@ from capture.given_files import given_path
 from capture.specs import EstimatorSpec
 from codec.errors import EstimatorError
 
-_MOST_PEOPLE: Final = 16
 _OWN_DISTORTION: Final = 5
 """So many numbers of a lens NLF knows; pictures of one with more are straightened before."""
 _USUAL_PX: Final = (480, 640)
@@ -87,6 +88,7 @@ class NlfEstimator:
         self._body: BodyModel | None = None
         self._posed: PeopleResults | None = None
         self._identities = Identities()
+        self._matrix = np.eye(3)
         self._straightens = False
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
@@ -97,7 +99,11 @@ class NlfEstimator:
             self._body = BodyModel.load(given_path(self._options["body_model"]), self._options["gender"])
         file = NlfFile(f"estimator {self._name}", given_path(self._options["model"]), self._options["device"])
         self._refuse_name(file)
-        file.give(self._keywords(camera, file))
+        self._matrix = self._matrix_of(camera)
+        self._straightens = bool(camera.distortion.any()) and (
+            len(camera.distortion) > _OWN_DISTORTION or "distortion_coeffs" not in file.keywords
+        )
+        file.give(self._keywords(camera))
         size = camera.picture.height, camera.picture.width
         # The first pictures take the longest; and a file that fails here does so before the night begins.
         trial = file.detect(np.zeros((*(size if min(size) > 0 else _USUAL_PX), 3), np.uint8))
@@ -111,12 +117,7 @@ class NlfEstimator:
                 f"estimator {self._name}: it looks at one camera, and was given {named}; name one, and"
                 " have an estimator for each where several are wanted"
             )
-        info = cameras.get(self._wanted[0])
-        if info is None:
-            known = ", ".join(sorted(cameras)) or "none"
-            raise EstimatorError(
-                f"estimator {self._name}: there is no camera {self._wanted[0]}; there are {known}"
-            )
+        info = camera_named(self._name, cameras, self._wanted[0])
         return BodyCamera.of(self._name, info, use_depth=False)
 
     def _refuse_name(self, file: NlfFile) -> None:
@@ -127,24 +128,22 @@ class NlfEstimator:
                 " of models"
             )
 
-    def _keywords(self, camera: BodyCamera, file: NlfFile) -> dict[str, object]:
-        """What the file may be told of the camera, and what the user wants."""
-        focal = camera.view.focal_px
-        longer = max(camera.picture.width, camera.picture.height, 1)
+    def _matrix_of(self, camera: BodyCamera) -> Float64:
+        """(3, 3) of the camera's lens, of one with the field of view of the options where nobody knows it."""
+        focal, centre = camera.view.focal_px, camera.view.centre_px
         if not camera.knows_lens:
-            focal = np.full(2, longer / 2 / math.tan(math.radians(self._options["fov_degrees"]) / 2))
-        matrix = np.array(
-            [[focal[0], 0.0, camera.view.centre_px[0]], [0.0, focal[1], camera.view.centre_px[1]], [0, 0, 1]]
-        )
+            tangent = math.tan(math.radians(self._options["fov_degrees"]) / 2)
+            focal = np.full(2, _longer_px(camera) / 2 / tangent)
+        return np.array([[focal[0], 0.0, centre[0]], [0.0, focal[1], centre[1]], [0.0, 0.0, 1.0]])
+
+    def _keywords(self, camera: BodyCamera) -> dict[str, object]:
+        """What the file may be told of the camera, and what the user wants."""
         distortion = camera.distortion
-        self._matrix = matrix
-        self._straightens = bool(distortion.any()) and (
-            len(distortion) > _OWN_DISTORTION or "distortion_coeffs" not in file.keywords
-        )
+        focal_px = float(max(self._matrix[0, 0], self._matrix[1, 1]))
         keywords: dict[str, object] = {
-            "intrinsic_matrix": matrix[np.newaxis],
+            "intrinsic_matrix": self._matrix[np.newaxis],
             # For files that do not take the matrix.
-            "default_fov_degrees": math.degrees(2 * math.atan(longer / 2 / float(focal.max()))),
+            "default_fov_degrees": math.degrees(2 * math.atan(_longer_px(camera) / 2 / focal_px)),
             "model_name": self._options["model_name"],
         }
         if distortion.any() and not self._straightens:
@@ -252,6 +251,10 @@ class NlfEstimator:
         self._file = self._camera = self._body = self._posed = None
 
 
+def _longer_px(camera: BodyCamera) -> int:
+    return max(camera.picture.width, camera.picture.height, 1)
+
+
 def _checked(spec: EstimatorSpec) -> dict[str, Any]:
     name = spec.name
     found = checked_options(name, spec.options, _DEFAULTS)
@@ -260,7 +263,7 @@ def _checked(spec: EstimatorSpec) -> dict[str, Any]:
             f'estimator {name}: which file? options = {{ model = "nlf_l_multi.torchscript" }}; docs/RIG.md'
         )
     for key, least, most in (
-        ("people", 1, _MOST_PEOPLE),
+        ("people", 1, MOST_PEOPLE),
         ("detector_threshold", 0.0, 1.0),
         ("fov_degrees", 5.0, 170.0),
     ):

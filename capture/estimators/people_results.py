@@ -23,13 +23,15 @@ from capture.frames import Frame, StreamInfo
 
 Float64 = npt.NDArray[np.float64]
 
+MOST_PEOPLE: Final = 16
+"""No rig may ask for more in one picture."""
 _MM_PER_M: Final = 1000.0
 
 
-def people_streams(points: int, fps: float) -> tuple[StreamInfo, ...]:
+def people_streams(points: int, fps: float, width: int = PARAMETER_COUNT) -> tuple[StreamInfo, ...]:
     """What estimators of people announce: meshes of so many points (vertices and joints) and parameters, or
-    parameters alone where `points` is 0."""
-    parameters = StreamInfo("parameters", "f32", PARAMETER_COUNT, 1, fps)
+    parameters alone where `points` is 0. `width`: how many parameters a person has."""
+    parameters = StreamInfo("parameters", "f32", width, 1, fps)
     return (StreamInfo("mesh", "mesh", points, 1, fps), parameters) if points else (parameters,)
 
 

@@ -24,8 +24,9 @@ from capture.body.kinematics import JOINT_COUNT, PARAMETER_COUNT
 from capture.body.model import BodyModel
 from capture.body.procedural import PROCEDURAL_NAME, procedural_body
 from capture.estimators import InputKey
+from capture.estimators._cameras import camera_named
 from capture.estimators._options import checked_options
-from capture.estimators.people_results import PeopleResults, result_of
+from capture.estimators.people_results import PeopleResults, people_streams, result_of
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.given_files import given_path
 from capture.recorded_people import RecordedPeople
@@ -79,20 +80,17 @@ class ReplayEstimator:
         self._loop = _Loop(people.times_ns) if self._options["loop"] else None
         self._seen = self._matched = 0
         camera, stream = self._pace(cameras, people)
-        parameters = StreamInfo("parameters", "f32", people.width, 1, stream.fps)
         points = self._prepare_meshes(people, is_there=has_meshes) if self._options["meshes"] else 0
         self._input = (camera, stream.name)
-        return (StreamInfo("mesh", "mesh", points, 1, stream.fps), parameters) if points else (parameters,)
+        return people_streams(points, stream.fps, people.width)
 
     def _pace(self, cameras: Mapping[str, CameraInfo], people: RecordedPeople) -> tuple[str, StreamInfo]:
         """The camera whose frames the people are of, where it is among ours, else the first."""
         if not self._wanted:
             raise EstimatorError(f"estimator {self._name}: it looks at no camera; name one")
         name = people.camera if people.camera in self._wanted else self._wanted[0]
-        if name not in cameras:
-            known = ", ".join(sorted(cameras)) or "none"
-            raise EstimatorError(f"estimator {self._name}: there is no camera {name}; there are {known}")
-        streams = {stream.name: stream for stream in cameras[name].streams}
+        info = camera_named(self._name, cameras, name)
+        streams = {stream.name: stream for stream in info.streams}
         usual = _STREAMS_OF_TRUTH if people.kind == "truth" else _STREAMS
         wanted = [self._options["stream"]] if self._options["stream"] else [*usual, *streams]
         found = next((stream for stream in wanted if stream in streams), None)

@@ -13,6 +13,7 @@ from typing import Final
 
 from capture.body.procedural import procedural_body
 from capture.estimators import InputKey
+from capture.estimators._cameras import camera_named
 from capture.estimators.people_results import Float64, PeopleResults
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.specs import EstimatorSpec
@@ -36,10 +37,7 @@ class TruthEstimator:
         if not self._cameras:
             raise EstimatorError(f"estimator {self._name}: it looks at no camera; name a simulated one")
         camera = self._cameras[0]
-        info = cameras.get(camera)
-        if info is None:
-            known = ", ".join(sorted(cameras)) or "none"
-            raise EstimatorError(f"estimator {self._name}: there is no camera {camera}; there are {known}")
+        info = camera_named(self._name, cameras, camera)
         # Through librealsense the back end is "realsense", and the model is what gives it away.
         if info.backend != "simulated" and not info.model.startswith("Simulated"):
             raise EstimatorError(
