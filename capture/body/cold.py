@@ -1,11 +1,11 @@
 """A body from what cameras saw at one moment, without knowing where it was before.
 
 `fit_cold(mode="smplify")` is the published algorithm: camera stage on the torso, four stages with weaker
-and weaker priors by dogleg, the translation fixed, a second fit with the body turned about where the
-shoulders are close. `mode="fast"` minimises the same terms and more: it starts from whatever is known in
-three dimensions, leaves out the pose numbers that nothing but the prior moves (exactly: see
-`PosePrior.marginal`), frees the translation at the end, and needs two stages instead of four where the start
-was in space.
+and weaker priors by dogleg, the translation fixed, a body that does not run through itself, a second fit
+with the body turned about where the shoulders are close. `mode="fast"` minimises the same terms and more: it
+starts from whatever is known in three dimensions, frees the translation at the end, and needs two stages
+instead of four where the start was in space. Pose numbers that nothing but the prior moves are left out in
+either (exactly: see `PosePrior.marginal`).
 
 Source: Bogo et al., "Keep it SMPL: Automatic Estimation of 3D Human Pose and Shape from a Single Image"
 (ECCV 2016). Arrays in, arrays out; several persons, time and files are others' business.
@@ -26,6 +26,7 @@ from capture.body.camera_stage import (
     place,
     scale_at,
 )
+from capture.body.capsules import CapsuleSizes
 from capture.body.kinematics import SHAPE_COUNT, Float64, join_parameters
 from capture.body.model import BodyModel
 from capture.body.objective import Objective
@@ -41,8 +42,9 @@ from capture.body.point_terms import (
 from capture.body.prior import PosePrior, default_prior
 from capture.body.setup import Setup, Start, setup_of
 from capture.body.solvers import Solution, dogleg, levenberg_marquardt
+from capture.body.spheres import spheres_of
 from capture.body.starts import start_from_landmarks, starts_in_space
-from capture.body.terms import Term, anchor_term
+from capture.body.terms import BodyTerm, Term, anchor_term
 from capture.body.views import Observation, View
 
 Mode = Literal["fast", "smplify"]
@@ -120,6 +122,7 @@ class _Plan:
     solver: Solver
     relative_terms: list[PointTerm] = field(default_factory=list)
     free_terms: list[Term] = field(default_factory=list)  # only where the translation is free
+    body_terms: list[BodyTerm] = field(default_factory=list)
 
 
 def fit_cold(
@@ -130,23 +133,31 @@ def fit_cold(
     mode: Mode = "fast",
     headings: int | None = None,
     person_height_px: float | None = None,
+    interpenetration: bool | None = None,
+    capsules: CapsuleSizes | None = None,
 ) -> Fit | None:
     """The body that explains the observations of one person best; None where too little is seen.
 
     `prior`: by default the one that ships with us. `headings`: how many orientations, turned about the
     body's vertical, are tried; by default one, and two where the shoulders are close. `person_height_px`:
-    how tall the person is in the first picture; by default by the length of the torso. In mode "smplify" the
-    first view decides where the body stands, its focal length is taken as it is (`View.of_picture` has the
-    original's 5000), and depth and landmarks are not used.
+    how tall the person is in the first picture; by default by the length of the torso. `interpenetration`:
+    whether a body is to keep out of itself (see `spheres`; by default in mode "smplify" alone), for which
+    `capsules` tell how thick it is (by default as the model's mesh is). In mode "smplify" the first view
+    decides where the body stands, its focal length is taken as it is (`View.of_picture` has the original's
+    5000), and depth and landmarks are not used.
     """
     seen = sum(points_seen(observation) for observation in observations)
     if seen < LEAST_POINTS:
         return None
-    setup = setup_of(model, prior or default_prior(), every_joint=mode == "smplify")
+    keeps_out = mode == "smplify" if interpenetration is None else interpenetration
+    # Without spheres nothing but the prior moves hands and feet, and leaving them out is exact.
+    setup = setup_of(model, prior or default_prior(), every_joint=keeps_out)
     planned = _planned_original if mode == "smplify" else _planned
     plan = planned(setup, observations, headings, person_height_px)
     if plan is None:
         return None
+    if keeps_out:
+        plan.body_terms.append(spheres_of(model, capsules))
     solutions = [_run(plan, start) for start in plan.starts]
     best = min(range(len(solutions)), key=lambda k: solutions[k].evaluation.data_cost)
     found = solutions[best]
@@ -261,6 +272,7 @@ def _run(plan: _Plan, start: Start) -> Solution:
             plan.point_terms,
             plan.relative_terms,
             [*terms, *plan.free_terms] if stage.is_translation_free else terms,
+            plan.body_terms,
             fixed_translation=not stage.is_translation_free,
         )
         found = plan.solver(objective, x)

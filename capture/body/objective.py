@@ -13,14 +13,15 @@ import numpy as np
 from capture.body.kinematics import Float64
 from capture.body.point_terms import HIP_POINTS, PointState, PointTerm
 from capture.body.points import BodyPoints, PosedPoints
-from capture.body.terms import Layout, State, Term
+from capture.body.terms import BodyTerm, Layout, State, Term
 
 
 class Objective:
     """F(x) = |r(x)|^2 over the unknowns of `layout`.
 
     `point_terms` look at the points in the world, `relative_terms` at the points from the middle of the
-    hips, `terms` at the unknowns. With `fixed_translation` pull and stiffness leave the last three out.
+    hips, `terms` at the unknowns, `body_terms` at the posed body. With `fixed_translation` pull and stiffness
+    leave the last three unknowns out.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Objective:
         point_terms: Sequence[PointTerm] = (),
         relative_terms: Sequence[PointTerm] = (),
         terms: Sequence[Term] = (),
+        body_terms: Sequence[BodyTerm] = (),
         *,
         fixed_translation: bool = False,
     ) -> None:
@@ -38,6 +40,7 @@ class Objective:
         self._point_terms = tuple(point_terms)
         self._relative_terms = tuple(relative_terms)
         self._terms = tuple(terms)
+        self._body_terms = tuple(body_terms)
 
     def at(self, x: Float64) -> Evaluation:
         """`x` (n,) with all unknowns, the translation also where it is fixed."""
@@ -75,6 +78,7 @@ class Evaluation:
             relative = world - 0.5 * (world[HIP_POINTS[0]] + world[HIP_POINTS[1]])
             self._relative_states = [term.at(relative) for term in objective._relative_terms]
         self._states: list[State] = [term.at(x) for term in objective._terms]
+        self._states += [term.at(self._posed) for term in objective._body_terms]
         self.data_cost = 0.0
         for point_state in (*self.point_states, *self._relative_states):
             self.data_cost += point_state.cost
@@ -108,7 +112,7 @@ class Evaluation:
         return self.points + self._jacobian @ step
 
     def states(self) -> list[State]:
-        """The terms of the second kind, in the order in which they were given."""
+        """`terms`, then `body_terms`, in the order in which they were given."""
         return self._states
 
 

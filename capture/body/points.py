@@ -103,7 +103,7 @@ class BodyPoints:
         self.shape_count = attached[0].offset_directions.shape[1]
         self.rest_pelvis = np.array(model.joints[0])
         parents = np.array(model.parents)
-        above = _ancestors(model.parents)
+        above = ancestors_of(model.parents)
         offsets, carriers, is_bone_of = self._offsets(model, attached)
 
         # Each point is a weighted sum of rotated offsets: the bones down to its joints, and from each joint
@@ -156,7 +156,18 @@ class BodyPoints:
 
     def posed(self, seen_pose: Float64, betas: Float64) -> PosedPoints:
         """The points for the pose numbers of `pose_columns` and (B,) shape numbers."""
-        return PosedPoints(self, seen_pose, betas)
+        rotations, axes = rotations_and_axes(seen_pose.reshape(-1, 3))
+        kept = len(rotations)
+        world = np.empty((kept + 1, 3, 3))
+        world[:kept] = rotations
+        world[kept] = _EYE
+        for jumps in self._doublings:
+            world = world[jumps] @ world
+        return PosedPoints(self, world, axes, betas)
+
+    def carried_by(self, posed: PosedPoints) -> PosedPoints:
+        """These points where the body is posed already, with other points of the same model and joints."""
+        return PosedPoints(self, posed.world_rotations, posed.own_axes, posed.betas)
 
     def values(self, pose: npt.ArrayLike, betas: npt.ArrayLike) -> Float64:
         """(72,) or (24, 3) axis-angle and shape numbers -> (n, 3) points in metres, untranslated."""
@@ -174,39 +185,42 @@ class BodyPoints:
 
 
 class PosedPoints:
-    """One evaluation: the points at once, their derivatives only when somebody asks."""
+    """One evaluation: the points at once, their derivatives only when somebody asks.
 
-    __slots__ = ("_axes", "_betas", "_body", "_rotations", "_rows", "points")
+    points            (n, 3) in metres, untranslated
+    world_rotations   (j + 1, 3, 3) of the body's `joints`, and of the world after them
+    own_axes          (j, 3, 3) as columns, how each joint's axis-angle numbers turn it, in its parent's frame
+    betas             (B,)
+    """
 
-    def __init__(self, body: BodyPoints, seen_pose: Float64, betas: Float64) -> None:
-        rotations, self._axes = rotations_and_axes(seen_pose.reshape(-1, 3))
-        kept = len(rotations)
-        world = np.empty((kept + 1, 3, 3))
-        world[:kept] = rotations
-        world[kept] = _EYE
-        for jumps in body._doublings:
-            world = world[jumps] @ world
+    __slots__ = ("_body", "_rows", "betas", "own_axes", "points", "world_rotations")
+
+    def __init__(self, body: BodyPoints, world_rotations: Float64, own_axes: Float64, betas: Float64) -> None:
         self._body = body
-        self._rotations = world
-        self._betas = betas
+        self.world_rotations = world_rotations
+        self.own_axes = own_axes
+        self.betas = betas
         offsets = body._row_offsets[:, :, 1:] @ betas
         offsets += body._row_offsets[:, :, 0]
-        self._rows: Float64 = (world[body._row_slots] @ offsets[:, :, None])[:, :, 0]
+        self._rows: Float64 = (world_rotations[body._row_slots] @ offsets[:, :, None])[:, :, 0]
         self.points: Float64 = body._points @ self._rows
+
+    def axes(self) -> Float64:
+        """(j, 3, 3) as columns: the axes of the world about which a joint's numbers turn what hangs on it."""
+        axes: Float64 = self.world_rotations[self._body._parent_slots] @ self.own_axes
+        return axes
 
     def jacobian(self) -> Float64:
         """(n, 3, columns): by the seen pose numbers, the shape numbers, and the translation."""
-        body, world = self._body, self._rotations
+        body = self._body
         kept, count = len(body.joints), body.point_count
-        # World axes about which the axis-angle numbers turn what hangs below, as columns.
-        axes = world[body._parent_slots] @ self._axes
         levers = (body._levers @ self._rows).reshape(kept, count, 3)
-        turned = levers @ (_CROSS @ axes).reshape(kept, 3, 9)
+        turned = levers @ (_CROSS @ self.axes()).reshape(kept, 3, 9)
         out = np.empty((count, 3, body.column_count))
         out[:, :, : 3 * kept].reshape(count, 3, kept, 3)[...] = turned.reshape(kept, count, 3, 3).transpose(
             1, 2, 0, 3
         )
-        changes = world[body._row_slots] @ body._row_offsets[:, :, 1:]
+        changes = self.world_rotations[body._row_slots] @ body._row_offsets[:, :, 1:]
         by_shape = body._points @ changes.reshape(len(changes), -1)
         out[:, :, 3 * kept : -3] = by_shape.reshape(count, 3, -1)
         out[:, :, -3:] = _EYE
@@ -251,7 +265,7 @@ def _is_apart(attachment: Attachment) -> bool:
     return bool(np.any(attachment.offset) or np.any(attachment.offset_directions))
 
 
-def _ancestors(parents: Sequence[int]) -> npt.NDArray[np.bool_]:
+def ancestors_of(parents: Sequence[int]) -> npt.NDArray[np.bool_]:
     """[joint, k]: k is the joint itself or stands above it."""
     above = np.eye(len(parents), dtype=bool)
     for joint in range(1, len(parents)):

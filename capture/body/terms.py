@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from capture.body.kinematics import Float64
-from capture.body.points import BodyPoints, Int
+from capture.body.points import BodyPoints, Int, PosedPoints
 from capture.body.prior import PosePrior
 
 BENDING: Final = 3.17
@@ -77,6 +77,11 @@ class State(Protocol):
 class Term(Protocol):
     def at(self, x: Float64) -> State:
         """`x` (n,): see `Layout`."""
+
+
+class BodyTerm(Protocol):
+    def at(self, body: PosedPoints) -> State:
+        """`body`: the posed points of the fit, of whose rotations others can be carried."""
 
 
 class PriorTerm:

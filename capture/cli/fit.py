@@ -78,6 +78,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--headings", metavar="N", type=int, help="turns of the body to try (1, 2 where it is seen sideways)"
     )
+    parser.add_argument(
+        "--interpenetration",
+        action=argparse.BooleanOptionalAction,
+        help="keep hands out of bellies and legs out of each other (default: with --mode smplify alone)",
+    )
+    parser.add_argument(
+        "--capsules",
+        metavar="PATH",
+        type=Path,
+        help="SMPLify's capsule regressors, a file or a folder of them (default: measured on the mesh)",
+    )
     parser.add_argument("--placed", action="store_true", help="meshes where the camera saw them, in metres")
     parser.add_argument("--no-overlay", action="store_true", help="no pictures")
     parser.add_argument("--again", action="store_true", help="fit what has results, too")
@@ -87,10 +98,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     _check(args)
     jobs = _jobs(args)
-    bodies = Bodies(args.model)
+    bodies = Bodies(args.model, args.capsules)
     for gender in {job.gender for job in jobs}:
         bodies.of(gender)  # a wrong one is told before the first picture
-    mode: Mode = args.mode or ("smplify" if args.joints else "fast")
+        bodies.sizes_of(gender)
+    mode = _mode(args)
     fitting = Fitting(
         bodies=bodies,
         out=args.out,
@@ -99,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         headings=args.headings,
         focal_px=args.focal_px,
         enlargement=2.0 if args.joints else 1.0,
+        interpenetration=args.interpenetration,
         is_placed=args.placed,
         has_overlay=not args.no_overlay,
         again=args.again,
@@ -125,6 +138,14 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"--focal-px {args.focal_px:g} is not within 1 and 1000000 pixels")
     if args.headings is not None and not 1 <= args.headings <= 16:
         raise ConfigError(f"--headings {args.headings} is not within 1 and 16")
+    mode = _mode(args)
+    if args.capsules and not (mode == "smplify" if args.interpenetration is None else args.interpenetration):
+        raise ConfigError(f"--capsules tells what keeps apart with --interpenetration, off in mode {mode}")
+
+
+def _mode(args: argparse.Namespace) -> Mode:
+    mode: Mode = args.mode or ("smplify" if args.joints else "fast")
+    return mode
 
 
 def _settings(args: argparse.Namespace, mode: str) -> dict[str, object]:
@@ -137,6 +158,8 @@ def _settings(args: argparse.Namespace, mode: str) -> dict[str, object]:
         "gender_file",
         "focal_px",
         "headings",
+        "interpenetration",
+        "capsules",
         "placed",
         "people",
     )

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from capture.body.capsules import CapsuleSizes, read_capsule_sizes
 from capture.body.cold import Fit, Mode, fit_cold
 from capture.body.model import BodyModel
 from capture.body.procedural import procedural_body
@@ -32,11 +33,13 @@ _FITTED: Final = (State.OURS, State.OF_OTHER_SETTINGS)
 
 
 class Bodies:
-    """The body for each gender: of the user's files, each read once, or the one that ships with us."""
+    """The body for each gender, and how thick its parts are: of the user's files, each read once, or ours."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, capsules: Path | None = None) -> None:
         self._path = path
+        self._capsules = capsules
         self._loaded: dict[str, BodyModel] = {}
+        self._sizes: dict[str, CapsuleSizes] = {}
 
     def of(self, gender: str) -> BodyModel:
         """Raises as `BodyModel.load`."""
@@ -46,6 +49,14 @@ class Bodies:
         if key not in self._loaded:
             self._loaded[key] = BodyModel.load(self._path, gender)
         return self._loaded[key]
+
+    def sizes_of(self, gender: str) -> CapsuleSizes | None:
+        """None where the mesh tells. Raises as `read_capsule_sizes`."""
+        if self._capsules is None:
+            return None
+        if gender not in self._sizes:
+            self._sizes[gender] = read_capsule_sizes(self._capsules, gender)
+        return self._sizes[gender]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,7 @@ class Fitting:
     focal_px      of the pictures; None: what the picture tells, else the original's 5000
     enlargement   as how many times larger the pictures count where nothing tells the focal length: the
                   original doubles LSP's, so that its 5000 pixels are 2500 of theirs
+    interpenetration  whether bodies keep out of themselves; None: as the mode has it
     is_placed     meshes stand where the camera saw them, not at the origin
     """
 
@@ -90,6 +102,7 @@ class Fitting:
     headings: int | None
     focal_px: float | None
     enlargement: float
+    interpenetration: bool | None
     is_placed: bool
     has_overlay: bool
     again: bool
@@ -119,7 +132,14 @@ class Fitting:
         people = job.people(picture)
         fits = []
         for person in people:
-            fit = fit_cold(body, [_observation(person, view)], mode=self.mode, headings=self.headings)
+            fit = fit_cold(
+                body,
+                [_observation(person, view)],
+                mode=self.mode,
+                headings=self.headings,
+                interpenetration=self.interpenetration,
+                capsules=self.bodies.sizes_of(job.gender),
+            )
             if fit is not None:
                 fits.append(fit)
         if not fits:

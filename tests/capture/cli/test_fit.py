@@ -295,3 +295,29 @@ def test_without_mediapipe_the_extra_is_named(
     (tmp_path / "a.jpg").write_bytes(jpeg_with_exif(33))
     assert _fit("a.jpg") == 1
     assert "[mediapipe]" in capsys.readouterr().err
+
+
+def test_keeping_out_of_oneself_is_a_setting(
+    lsp: tuple[Path, Path, np.ndarray], tmp_path: Path, capsys: Capture
+) -> None:
+    images, joints, _ = lsp
+    sizes = {"betas2lens": np.zeros((11, 20)), "betas2rads": np.zeros((11, 20))}
+    sizes["betas2lens"][-1], sizes["betas2rads"][-1] = 0.3, 0.3  # so thick that everything touches
+    np.savez(tmp_path / "regressors_locked_normalized_hybrid.npz", **sizes)
+    thick = [images, "--joints", joints, "--capsules", tmp_path]
+    for name, words in (
+        ("on", [images, "--joints", joints]),
+        ("off", [images, "--joints", joints, "--no-interpenetration"]),
+        ("thick", thick),
+    ):
+        assert _fit(*words, "--out", tmp_path / name) == 0
+    poses = [_read(tmp_path / name / "0000.pkl")["pose"] for name in ("on", "off", "thick")]
+    assert np.abs(poses[0] - poses[2]).max() > 0.05
+    assert np.abs(poses[0] - poses[1]).max() < 0.5
+    capsys.readouterr()
+    assert _fit(*thick, "--out", tmp_path / "on") == 0
+    assert "of other settings" in capsys.readouterr().err
+    assert _fit(*thick, "--no-interpenetration", "--out", tmp_path / "x") == 2
+    assert "--capsules" in capsys.readouterr().err
+    assert _fit(*thick[:-1], joints, "--out", tmp_path / "x") == 1
+    assert "betas2lens" in capsys.readouterr().err
