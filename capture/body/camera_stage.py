@@ -9,6 +9,7 @@ Source: Bogo et al., "Keep it SMPL" (ECCV 2016), section 3.2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -40,6 +41,8 @@ _MOST_STEPS: Final = 40
 _LEAST_GAIN: Final = 1e-4
 _FACING: Final = np.array([np.pi, 0.0, 0.0])
 _FACING_AWAY: Final = np.array([0.0, 0.0, np.pi])
+_SURE_APART_PX: Final = 10.0
+"""Shoulders and hips of an upright person by so much in one order: he faces as they say."""
 ORIGINAL_SHOULDERS_PX: Final = 25.0
 """Shoulders nearer to each other than this, at 300 pixels of person, are those of a side view."""
 
@@ -88,7 +91,8 @@ def headings_of(orientation: Float64, count: int) -> list[Float64]:
 def place(setup: Setup, observation: Observation, scale: float, depth_m: float) -> Start:
     """Orientation and translation of a T-pose whose shoulders and hips lie where they were seen.
 
-    Solved from two starts, facing the camera and facing away: which is right is decided by left and right.
+    Solved from facing the camera and from facing away. Left and right tell at once which is right, except
+    where a shoulder is all but before the other: then both are solved.
     """
     rest, pelvis = setup.rest_points, setup.points.rest_pelvis
     weights = np.zeros(len(rest))
@@ -104,9 +108,22 @@ def place(setup: Setup, observation: Observation, scale: float, depth_m: float) 
     middle = np.append(np.average(seen, axis=0, weights=weights[used]), 1.0) * depth_m
     found = [
         _fitted(arms, pelvis, seen, focal, facing, middle - pelvis, depth_m)
-        for facing in (_FACING, _FACING_AWAY)
+        for facing in _facings(observation, scale)
     ]
     return min(found, key=lambda candidate: candidate[0])[1]
+
+
+def _facings(observation: Observation, scale: float) -> Sequence[Float64]:
+    if not (observation.confidences[list(_TORSO)] > 0).all():
+        return (_FACING, _FACING_AWAY)
+    x, y = scale * observation.points_px.T
+    apart_px = (x[9] - x[8], x[3] - x[2])
+    is_upright = min(y[2], y[3]) - max(y[8], y[9]) > _SURE_APART_PX
+    if is_upright and min(apart_px) > _SURE_APART_PX:
+        return (_FACING,)
+    if is_upright and max(apart_px) < -_SURE_APART_PX:
+        return (_FACING_AWAY,)
+    return (_FACING, _FACING_AWAY)
 
 
 def _fitted(

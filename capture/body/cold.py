@@ -4,8 +4,8 @@
 and weaker priors by dogleg, the translation fixed, a body that does not run through itself, a second fit
 with the body turned about where the shoulders are close. `mode="fast"` minimises the same terms and more: it
 starts from whatever is known in three dimensions, frees the translation at the end, and needs two stages
-instead of four where the start was in space. Pose numbers that nothing but the prior moves are left out in
-either (exactly: see `PosePrior.marginal`).
+instead of four where the start was in space. Pose numbers that nothing but the prior moves it leaves out
+(exactly: see `PosePrior.marginal`).
 
 Source: Bogo et al., "Keep it SMPL: Automatic Estimation of 3D Human Pose and Shape from a Single Image"
 (ECCV 2016). Arrays in, arrays out; several persons, time and files are others' business.
@@ -150,8 +150,7 @@ def fit_cold(
     if seen < LEAST_POINTS:
         return None
     keeps_out = mode == "smplify" if interpenetration is None else interpenetration
-    # Without spheres nothing but the prior moves hands and feet, and leaving them out is exact.
-    setup = setup_of(model, prior or default_prior(), every_joint=keeps_out)
+    setup = setup_of(model, prior or default_prior(), every_joint=keeps_out or mode == "smplify")
     planned = _planned_original if mode == "smplify" else _planned
     plan = planned(setup, observations, headings, person_height_px)
     if plan is None:

@@ -231,6 +231,11 @@ _EYE: Final = np.eye(3)
 _FLAT_EYE: Final = np.eye(3).ravel()
 
 
+def cross_products_with(vectors: Float64) -> Float64:
+    """(k, 3) -> (k, 3, 3): what turns a row a, multiplied from the right, into the cross product a x vector."""
+    return (vectors @ _SKEW).reshape(-1, 3, 3)
+
+
 def rotations_and_axes(vectors: Float64) -> tuple[Float64, Float64]:
     """(k, 3) axis-angle -> rotations (k, 3, 3) and the left Jacobians (k, 3, 3) of SO(3).
 

@@ -22,7 +22,7 @@ import numpy as np
 from capture.body.capsules import Capsules, CapsuleSizes, capsules_of
 from capture.body.kinematics import JOINT_COUNT, Float64
 from capture.body.model import BodyModel
-from capture.body.points import Attachment, BodyPoints, Int, PosedPoints, ancestors_of
+from capture.body.points import Attachment, BodyPoints, Int, PosedPoints, ancestors_of, cross_products_with
 from capture.body.terms import State
 
 WEIGHT: Final = 1000.0
@@ -135,7 +135,7 @@ class _SpheresState:
         lines = self._apart[pushing] * (-residuals / self._spreads[pushing])[:, None]
         lever = term._turns_first[pushing][:, :, None] * (centres[first][:, None] - joints)
         lever -= term._turns_second[pushing][:, :, None] * (centres[second][:, None] - joints)
-        turning = np.cross(lever, lines[:, None, :])
+        turning = lever @ cross_products_with(lines)
         by_number = turning.transpose(1, 0, 2) @ self._body.axes()
         jacobian: Float64 = by_number.transpose(1, 0, 2).reshape(len(pushing), -1)
         return jacobian
