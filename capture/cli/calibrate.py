@@ -127,6 +127,8 @@ def _from_board(args: argparse.Namespace, rig: LoadedRig | None, board: Board) -
             f"{camera.name}: board seen in {len(camera.sightings)} of {camera.looked_at} pictures",
             file=sys.stderr,
         )
+    if not any(camera.sightings for camera in seen):
+        raise CalibrationError(f"the board {args.board} is in none of the pictures: {board.what_to_check}")
     if board.is_ambiguous and moments and len(seen) > 1:
         raise CalibrationError(
             f"a checkerboard of {board.columns}x{board.rows} looks the same upside down: cameras cannot be"

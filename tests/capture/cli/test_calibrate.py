@@ -123,6 +123,7 @@ def test_a_qualisys_file_is_read_into_the_rig(capsys: pytest.CaptureFixture[str]
     ("arguments", "word"),
     [
         (["--pictures", "cam=shots"], "--board is missing"),
+        (["--board", "checkerboard:2x3:60mm", "--pictures", "cam=shots"], "3x3 to 100x100 inner corners"),
         (["--board", "chess", "--pictures", "cam=shots"], "no board is called"),
         (["--board", BOARD, "--pictures", "shots"], "CAMERA=FOLDER"),
         (["--board", BOARD, "--pictures", "cam=none"], "cannot read none"),
@@ -149,6 +150,18 @@ def test_pictures_that_say_too_little(capsys: pytest.CaptureFixture[str]) -> Non
     Path("shots/1.png").write_bytes(b"no picture")
     assert main(["calibrate", "--board", BOARD, "--pictures", "cam=shots"]) == 1
     assert "shots/1.png is no picture" in capsys.readouterr().err
+
+
+def test_a_board_in_no_picture_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("shots").mkdir()
+    for i, pose in enumerate(poses(2)):
+        cv2.imwrite(f"shots/{i}.png", picture(CHECKERBOARD, pose, PINHOLE))
+    assert main(["calibrate", "--board", "checkerboard:8x5:60mm", "--pictures", "cam=shots"]) == 1
+    told = capsys.readouterr().err
+    assert "the board checkerboard:8x5:60mm is in none of the pictures: check that 8x5 counts" in told
+    assert "(then name it 7x4)" in told
+    assert main(["calibrate", "--board", "charuco:7x6:60mm:45mm", "--pictures", "cam=shots"]) == 1
+    assert "markers are of DICT_4X4_50, and that it is not of the legacy pattern" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the pictures of real cameras are not here")
