@@ -19,7 +19,7 @@ from capture.calibration.qualisys import read_qualisys
 from capture.calibration.rig_file import calibration_lines, write_calibration
 from capture.cli._progress import Progress
 from capture.config import LoadedRig, load_rig
-from codec import durable
+from capture.marks import where_marks_stand, write_marked_picture
 from codec.errors import CalibrationError, ConfigError
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ examples:
   nightrig calibrate my-rig.toml --read Calib.qca.txt         a Qualisys calibration, cameras by their serials
 
 exit codes: 0 done; 1 the pictures do not say enough; 2 usage."""
+
+
+_MARK = "nightrig calibrate"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--every", metavar="S", type=float, default=0.5, help="look every S seconds (0.5)")
     parser.add_argument(
-        "--chart", metavar="PNG", type=Path, default=Path("calibration.png"), help="the errors"
+        "--chart",
+        metavar="PNG",
+        type=Path,
+        default=Path("calibration.png"),
+        help="where the errors are drawn (%(default)s); an earlier chart is replaced, nothing else is",
     )
     parser.add_argument("--json", action="store_true", help="what was found as one JSON object on stdout")
 
@@ -89,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     board = parse_board(args.board)
     if not 0.05 <= args.every <= 60:
         raise ConfigError(f"--every {args.every:g}: from 0.05 to 60 seconds")
+    _refuse_foreign(args.chart)
     return _from_board(args, rig, board)
 
 
@@ -137,11 +145,8 @@ def _from_board(args: argparse.Namespace, rig: LoadedRig | None, board: Board) -
     if rig is not None:
         _take_lenses(rig, seen)
     found = whole_rig.calibrate_rig(seen, moments, world_from_first=_world(rig, seen[0].name))
-    import cv2
-
-    done, packed = cv2.imencode(".png", chart.draw_chart(found.panels))
-    assert done
-    durable.write_atomically(args.chart, packed.tobytes())
+    _refuse_foreign(args.chart)  # it may have come meanwhile
+    write_marked_picture(args.chart, chart.draw_chart(found.panels), _MARK)
     for camera in seen:
         print(f"{camera.name}: {_told_lens(camera, found)}", file=sys.stderr)
     if found.placement is not None:
@@ -183,6 +188,17 @@ def _told_lens(camera: CameraViews, found: RigCalibration) -> str:
         f"lens fitted: fx {lens.fx:.1f}, fy {lens.fy:.1f} (+-{fit.focal_deviation_px:.1f}),"
         f" centre {lens.cx:.1f}, {lens.cy:.1f}; off by {fit.rms_px:.2f} px{instead}"
     )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raises ConfigError where a chart may not be written there."""
+    found = where_marks_stand(path)
+    if found is not None and _MARK.encode() not in found:
+        raise ConfigError(
+            f"{path} is no chart of ours, and is never overwritten: name another file with --chart PNG"
+        )
+    if not path.parent.is_dir():
+        raise ConfigError(f"--chart {path}: there is no folder {path.parent}; make it, or name another")
 
 
 def _folders(pictures: list[str]) -> dict[str, Path]:

@@ -152,6 +152,34 @@ def test_pictures_that_say_too_little(capsys: pytest.CaptureFixture[str]) -> Non
     assert "shots/1.png is no picture" in capsys.readouterr().err
 
 
+def test_a_chart_replaces_nothing_but_an_earlier_chart(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("shots").mkdir()
+    for i, pose in enumerate(poses(4)):
+        cv2.imwrite(f"shots/{i}.png", picture(CHECKERBOARD, pose, PINHOLE))
+    arguments = ["calibrate", "--board", BOARD, "--pictures", "cam=shots"]
+    assert main(arguments) == 0
+    first = Path("calibration.png").read_bytes()
+    cv2.imwrite("shots/4.png", picture(CHECKERBOARD, poses(5)[4], PINHOLE))
+    assert main(arguments) == 0
+    assert Path("calibration.png").read_bytes() != first
+    capsys.readouterr()
+
+    monkeypatch.setattr("capture.calibration.views.views_in_folder", None)  # told before any work
+    holiday = cv2.imencode(".png", np.zeros((20, 20, 3), np.uint8))[1].tobytes()
+    Path("folder").mkdir()
+    for name in ("calibration.png", "holiday.png"):
+        Path(name).write_bytes(holiday)
+    for chart in ([], ["--chart", "holiday.png"], ["--chart", "folder"]):
+        assert main([*arguments, *chart]) == 2
+        name = chart[-1] if chart else "calibration.png"
+        assert f"{name} is no chart of ours, and is never overwritten" in capsys.readouterr().err
+    assert Path("calibration.png").read_bytes() == Path("holiday.png").read_bytes() == holiday
+    assert main([*arguments, "--chart", "nowhere/chart.png"]) == 2
+    assert "--chart nowhere/chart.png: there is no folder nowhere" in capsys.readouterr().err
+
+
 def test_a_board_in_no_picture_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     Path("shots").mkdir()
     for i, pose in enumerate(poses(2)):
