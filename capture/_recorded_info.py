@@ -37,6 +37,8 @@ def checked_stream(described: dict[str, Any]) -> StreamInfo:
         and _is_unit(info.depth_scale_m)
     ):
         raise ValueError("a number that is none")
+    if not isinstance(info.intrinsics_from_rig, bool):
+        raise ValueError("a source of a lens that is none")
     if info.camera_from_stream is not None and not _is_matrix(info.camera_from_stream):
         raise ValueError("a placement that is none")
     if isinstance(lens, Intrinsics) and not _is_text(lens.model):

@@ -70,10 +70,12 @@ class RecordedEstimation:
     ) -> None:
         """Open the estimator, make `out` or go on with it.
 
-        Raises EstimatorError (it cannot be run over this), ConfigError (`out` is something else) and
-        StorageError.
+        Raises ConfigError (`out` is something else, which is told first), EstimatorError (it cannot be run
+        over this) and StorageError.
         """
         self._recording, self._spec, self._out = recording, spec, out
+        origin = recorded_from(recording.path, spec)
+        earlier = _earlier(out, origin)
         self._at_ns = self._failures = 0
         self._held = contextlib.ExitStack()
         self._estimator = make_estimator(spec)
@@ -82,7 +84,7 @@ class RecordedEstimation:
             outputs = self._estimator.open(cameras)
             keys = self._estimator.inputs()
             self._sets = FrameSets(recording, keys, by_camera=takes_cameras_one_by_one(self._estimator))
-            self._session = self._begin(recorded_from(recording.path, spec))
+            self._session = self._begin(origin) if earlier is None else earlier
             self._held.enter_context(durable.hold(out))
             self._files = ResultFiles(
                 out,
@@ -101,20 +103,7 @@ class RecordedEstimation:
         self.done = self._sets.first_after(self._done_ns)
 
     def _begin(self, origin: dict[str, Any]) -> dict[str, Any]:
-        """session.json of `out`, made where there is none."""
-        out = self._out
-        if out.exists() and not out.is_dir():
-            raise ConfigError(f"--out {out} is a file: name a new folder")
-        if out.is_dir() and any(out.iterdir()):
-            found = session.load_session(out)
-            estimate = found.get("estimate")
-            ours = {key: estimate.get(key) for key in origin} if isinstance(estimate, dict) else {}
-            if ours != origin:
-                raise ConfigError(
-                    f"--out {out} holds something else than this estimator's results of this recording: name"
-                    " a new folder"
-                )
-            return found
+        """Make `out` and its session.json."""
         started = self._recording.info.get("started")
         made = {
             "format": "nightrig-session",
@@ -127,8 +116,8 @@ class RecordedEstimation:
             "totals": None,
             "estimate": {**origin, "done_ns": -1},
         }
-        durable.make_directory(out)
-        session.save_session(out, made)
+        durable.make_directory(self._out)
+        session.save_session(self._out, made)
         return made
 
     def _clock_pair(self) -> tuple[int, int]:
@@ -140,7 +129,8 @@ class RecordedEstimation:
         outcome = EstimationOutcome()
         began_s = checked_s = time.monotonic()
         waiting_ns = self._done_ns
-        first = self._sets.first_after(self._done_ns - _WARM_UP_NS)
+        is_done = self.done == self.total
+        first = self.total if is_done else self._sets.first_after(self._done_ns - _WARM_UP_NS)
         for index, found in enumerate(self._sets.frames_from(first), first):
             is_warm_up = index < self.done
             if isinstance(found, str):
@@ -190,6 +180,7 @@ class RecordedEstimation:
         with Recording(self._out) as made:
             outcome.meshes = made.mesh_count()
         self._session["totals"] = {"streams": {}, "meshes": outcome.meshes, "meshes_skipped": outcome.failed}
+        self._session["estimate"]["finished"] = _frames_of(self._recording)
         self._note(self._sets.time_ns(self.total - 1) if self.total else -1)
 
     def close(self) -> None:
@@ -207,6 +198,42 @@ class RecordedEstimation:
             with contextlib.suppress(StorageError):
                 self._files.close()
         self.close()
+
+
+def finished_before(recording: Recording, spec: EstimatorSpec, out: Path) -> EstimationOutcome | None:
+    """What lies in `out` where an earlier run did every frame there is, which takes no estimator to tell;
+    else None. Raises ConfigError where `out` is something else, and StorageError."""
+    earlier = _earlier(out, recorded_from(recording.path, spec))
+    if earlier is None or earlier["estimate"].get("finished") != _frames_of(recording):
+        return None
+    with Recording(out) as made:
+        return EstimationOutcome(meshes=made.mesh_count())
+
+
+def _earlier(out: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
+    """session.json of an earlier run; None where `out` is new."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file: name a new folder")
+    if not out.is_dir() or not any(out.iterdir()):
+        return None
+    found = session.load_session(out)
+    estimate = found.get("estimate")
+    ours = {key: estimate.get(key) for key in origin} if isinstance(estimate, dict) else {}
+    if ours != origin:
+        raise ConfigError(
+            f"{out} holds something else than this estimator's results of this recording: name a new folder"
+            " with --out"
+        )
+    return found
+
+
+def _frames_of(recording: Recording) -> dict[str, list[int]]:
+    """How many frames each camera's streams have, and when the last one came: what an end is the end of."""
+    return {
+        name: [len(stream), stream.last_ns if len(stream) else -1]
+        for name, stream in recording.streams.items()
+        if not stream.is_estimate
+    }
 
 
 def recorded_from(path: Path, spec: EstimatorSpec) -> dict[str, Any]:

@@ -28,6 +28,11 @@ _UNIT_M: Final = {"mm": 0.001, "cm": 0.01, "m": 1.0}
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _FEWEST_CORNERS: Final = 6
 """Below that a sighting says too little: a plane's pose takes four, and some of them will be noise."""
+_FEWEST_INNER: Final = 3
+"""Rows and columns of inner corners that OpenCV looks for in a checkerboard."""
+_FEWEST_SQUARES: Final = (3, 4)
+"""Of a ChArUco board, in either order: its six inner corners."""
+_MOST: Final = 100
 _COARSE_PX: Final = 1280
 """A board that is not found in a picture this large is not there: looking closer takes seconds."""
 
@@ -77,6 +82,26 @@ class Board:
     def is_ambiguous(self) -> bool:
         """A checkerboard looks the same after half a turn, unless just one of its counts is odd."""
         return not self.is_charuco and self.columns % 2 == self.rows % 2
+
+    @property
+    def what_to_check(self) -> str:
+        """Where it is found in no picture at all: what is likely to be wrong."""
+        size = f"{self.columns}x{self.rows}"
+        if not self.is_charuco:
+            return (
+                f"check that {size} counts its inner corners and not its squares (then name it"
+                f" {self.columns - 1}x{self.rows - 1}), that all of it is in the picture with a white rim"
+                " around, and that it is no ChArUco board"
+            )
+        legacy = (
+            ", and that it is not of the legacy pattern (OpenCV before 4.6: a marker in the first square),"
+            " which has to be printed anew"
+        )
+        return (
+            f"check that {size} counts its squares, columns first, and not its inner corners (then name it"
+            f" {self.columns + 1}x{self.rows + 1}), that its markers are of {self.dictionary}"
+            f"{legacy if self.rows % 2 == 0 else ''}"
+        )
 
     def find(self, picture: Picture) -> Sighting | None:
         """The board in a picture (height, width) or (height, width, 3) BGR; None where it is not seen."""
@@ -131,16 +156,19 @@ class Board:
         if ids is None or len(ids) < _FEWEST_CORNERS:
             return None
         flat = np.asarray(ids, np.int64).ravel()
+        if np.sum(np.bincount(flat // (self.columns - 1)) >= 2) < 2:
+            return None  # corners of one row: they say nothing of the plane
         return Sighting(flat, self.corners_m[flat], np.asarray(corners, np.float64).reshape(-1, 2))
 
     def _detector(self) -> Any:
-        dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, self.dictionary))
-        board = cv2.aruco.CharucoBoard((self.columns, self.rows), self.square_m, self.marker_m, dictionary)
+        size = (self.columns, self.rows)
+        board = cv2.aruco.CharucoBoard(size, self.square_m, self.marker_m, _markers(self.dictionary))
         return cv2.aruco.CharucoDetector(board)
 
 
 def parse_board(text: str) -> Board:
-    """A board by its name on the command line, see HOW_TO_NAME. Raises ConfigError."""
+    """A board by its name on the command line, see HOW_TO_NAME. Raises ConfigError, also for a board that can
+    never be found."""
     kind, _, rest = text.partition(":")
     parts = rest.split(":")
     size = _SIZE.fullmatch(parts[0])
@@ -149,16 +177,32 @@ def parse_board(text: str) -> Board:
         raise ConfigError(f"no board is called {text!r}; name it {HOW_TO_NAME}")
     columns, rows = int(size[1]), int(size[2])
     lengths = [_metres(text, part) for part in parts[1:3]]
-    if not (2 <= columns <= 100 and 2 <= rows <= 100 and columns + rows > 4):
-        raise ConfigError(f"{text!r}: a board has 3x2 to 100x100 corners or squares")
     if kind == "checkerboard":
+        if not _FEWEST_INNER <= min(columns, rows) <= max(columns, rows) <= _MOST:
+            raise ConfigError(
+                f"{text!r}: a checkerboard has {_FEWEST_INNER}x{_FEWEST_INNER} to {_MOST}x{_MOST} inner"
+                " corners, points where four squares meet"
+            )
         return Board(columns, rows, lengths[0])
+    short, long = sorted((columns, rows))
+    if not (short >= _FEWEST_SQUARES[0] and _FEWEST_SQUARES[1] <= long <= _MOST):
+        raise ConfigError(f"{text!r}: a ChArUco board has 3x4 to {_MOST}x{_MOST} squares")
     dictionary = parts[3] if len(parts) == 4 else "DICT_4X4_50"
     if not dictionary.startswith("DICT_") or not isinstance(getattr(cv2.aruco, dictionary, None), int):
         raise ConfigError(f"{text!r}: OpenCV has no marker dictionary {dictionary}; DICT_4X4_50 is one")
     if not lengths[1] < lengths[0]:
         raise ConfigError(f"{text!r}: the marker must be smaller than its square")
+    there_are = len(_markers(dictionary).bytesList)
+    if columns * rows // 2 > there_are:
+        raise ConfigError(
+            f"{text!r}: {columns}x{rows} squares have {columns * rows // 2} markers, and {dictionary} has"
+            f" {there_are}; name the dictionary it was printed with at the end, e.g. :DICT_5X5_1000"
+        )
     return Board(columns, rows, lengths[0], lengths[1], dictionary)
+
+
+def _markers(dictionary: str) -> Any:
+    return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, dictionary))
 
 
 def _metres(text: str, part: str) -> float:

@@ -83,7 +83,7 @@ def _where(panel: ErrorPanel) -> Picture:
 def _how_large(panel: ErrorPanel) -> Picture:
     canvas = np.full((_PANEL_HEIGHT, _BARS_WIDTH, 3), 255, np.uint8)
     sizes = [float(np.sqrt((errors**2).sum(1).mean())) for errors in panel.errors_px]
-    top_px = max(0.5, *sizes)
+    top_px = max([0.5, *sizes])
     floor, height = _PANEL_HEIGHT - _MARGIN, _PANEL_HEIGHT - 2 * _MARGIN
     for share in (0.25, 0.5, 0.75, 1.0):
         y = round(floor - share * height)

@@ -50,8 +50,8 @@ def calibrate_lens(sightings: Sequence[Sighting], size: tuple[int, int], *, name
     """
     if len(sightings) < FEWEST_VIEWS:
         raise CalibrationError(
-            f"camera {name}: the board was seen in {len(sightings)} pictures, {FEWEST_VIEWS} are the least"
-            " and ten tilted in different ways are good"
+            f"camera {name}: the board was seen in {len(sightings)} places, {FEWEST_VIEWS} are the least and"
+            " ten, tilted in different ways, are good"
         )
     kept = list(range(len(sightings)))
     while True:

@@ -1,4 +1,5 @@
-"""Writes lenses and places into a rig file: the keys of its cameras, and nothing else, comments included.
+"""Writes lenses and places into a rig file: the keys of its cameras. All else stays byte for byte: comments,
+line ends, a mark of the byte order, the file's mode.
 
 What comes out is read back and compared with what went in plus what was to be written, before it takes the
 old file's place; a rig file that is written in a way this does not understand is left alone, and the lines
@@ -24,14 +25,19 @@ from codec import durable
 from codec.errors import ConfigError
 
 _TABLE = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _KEY = re.compile(r"\s*(intrinsics|world_from_camera)\s*=")
+_BYTE_ORDER_MARK: Final = "\ufeff"
 _KEYS: Final = ("intrinsics", "world_from_camera")
 
 
 def write_calibration(path: Path, cameras: Mapping[str, CameraCalibration]) -> None:
     """Put what is known of `cameras`, by name, into the rig file. Raises ConfigError and StorageError."""
+    path = path.resolve()  # a link stays one
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode()
+        mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
+        text = text.removeprefix(mark)
         before = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
@@ -45,7 +51,7 @@ def write_calibration(path: Path, cameras: Mapping[str, CameraCalibration]) -> N
         raise ConfigError(
             f"{path} is written in a way that this does not change by itself; put into its cameras {wanted}"
         )
-    durable.write_atomically(path, after.encode())
+    durable.write_atomically(path, (mark + after).encode(), keep_mode=True)
 
 
 def calibration_lines(known: CameraCalibration) -> str:
@@ -69,70 +75,70 @@ def _matrix(pose: Matrix4) -> str:
 
 
 def _with_calibration(text: str, cameras: Mapping[str, CameraCalibration]) -> str:
-    out: list[str] = []
-    for table, lines in _tables(text):
-        name = _name_of(lines) if table == "cameras" else None
-        known = cameras.get(name) if name is not None else None
-        if known is None:
-            out += lines
-            continue
-        told = [key for key in _KEYS if getattr(known, key) is not None]
-        kept = _without(lines, told)
-        while len(kept) > 1 and not kept[-1].strip():
-            kept.pop()
-        blank = lines[len(lines) - _trailing_blanks(lines) :]
-        out += [*kept, *calibration_lines(known).splitlines(), *blank]
-    return "\n".join(out) + "\n"
+    return "".join(
+        statement
+        for table, own in _tables(text)
+        for statement in (_calibrated(own, cameras) if table == "cameras" else own)
+    )
+
+
+def _calibrated(own: list[str], cameras: Mapping[str, CameraCalibration]) -> list[str]:
+    """The statements of a [[cameras]] table, with what is known of that camera in the place of what was said
+    of it before, or at the end."""
+    known = cameras.get(_name_of(own) or "")
+    if known is None:
+        return own
+    line_end = _line_end(own[0]) or "\n"
+    lines = {line.partition(" ")[0]: line for line in calibration_lines(known).splitlines()}
+    told: list[str] = []
+    for statement in own:
+        match = _KEY.match(statement)
+        line = lines.pop(match[1], None) if match else None
+        if match and line is not None:
+            statement = statement[: match.start(1)] + line + _line_end(statement)
+        told.append(statement)
+    if lines:
+        # Blank lines and comments at the end belong to what comes next.
+        last = max(i for i, statement in enumerate(told) if not _says_nothing(statement))
+        whole = _line_end(told[last])
+        told[last] = line_end.join([told[last].removesuffix(whole), *lines.values()]) + whole
+    return told
 
 
 def _tables(text: str) -> list[tuple[str, list[str]]]:
-    """The file cut before each table header, with the header's name; sub-tables are tables of their own."""
+    """The statements before each table header and from it on, with the header's name; sub-tables are tables
+    of their own."""
     tables: list[tuple[str, list[str]]] = [("", [])]
-    for line in text.splitlines():
-        match = _TABLE.fullmatch(line)
+    for statement in _statements(text):
+        match = _TABLE.fullmatch(statement.rstrip())
         if match:
             tables.append((match[1].replace(" ", ""), []))
-        tables[-1][1].append(line)
+        tables[-1][1].append(statement)
     return tables
 
 
-def _trailing_blanks(lines: list[str]) -> int:
-    """Blank lines and comments at the end: they belong to what comes next."""
-    count = 0
-    for line in reversed(lines):
-        if line.strip() and not line.lstrip().startswith("#"):
-            break
-        count += 1
-    return count
+def _statements(text: str) -> list[str]:
+    """The file cut after each header, each value (over however many lines) and each line that says nothing,
+    with the line ends as they are."""
+    statements = [""]
+    for line in _LINE.findall(text):
+        if _is_whole(statements[-1]):
+            statements.append("")
+        statements[-1] += line
+    return statements
 
 
-def _name_of(lines: list[str]) -> str | None:
-    for line in lines[1:]:
-        try:
-            value = tomllib.loads(line).get("name")
-        except ValueError:
-            continue
-        if isinstance(value, str):
-            return value
-    return None
+def _line_end(statement: str) -> str:
+    return "\r\n" if statement.endswith("\r\n") else "\n" if statement.endswith("\n") else ""
 
 
-def _without(lines: list[str], keys: list[str]) -> list[str]:
-    """The lines without what sets these keys, values over several lines included, nor what trails."""
-    kept: list[str] = []
-    lines = lines[: len(lines) - _trailing_blanks(lines)]
-    at = 0
-    while at < len(lines):
-        match = _KEY.match(lines[at])
-        if not match or match[1] not in keys:
-            kept.append(lines[at])
-            at += 1
-            continue
-        end = at + 1
-        while end <= len(lines) and not _is_whole("\n".join(lines[at:end])):
-            end += 1
-        at = end
-    return kept
+def _says_nothing(statement: str) -> bool:
+    return not statement.strip() or statement.lstrip().startswith("#")
+
+
+def _name_of(own: list[str]) -> str | None:
+    names = (tomllib.loads(statement).get("name") for statement in own[1:])
+    return next((name for name in names if isinstance(name, str)), None)
 
 
 def _is_whole(text: str) -> bool:

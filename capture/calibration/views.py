@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from capture.calibration.boards import Board, Picture, Sighting
-from capture.frames import Intrinsics
+from capture.frames import Intrinsics, StreamInfo
 from capture.recording import RecordedStream, Recording
 from codec.errors import CalibrationError, ConfigError
 
@@ -34,18 +34,24 @@ _PREFERRED: Final = ("color", "infrared1", "infrared2")
 
 @dataclass(slots=True, eq=False)
 class CameraViews:
-    """What one camera saw: `sightings` by moment, in pictures of `size` (width, height)."""
+    """What one camera saw: `sightings` by moment, in pictures of `size` (width, height).
+
+    factory_lens: what the camera itself knows; rig_lens: what a rig file says, which may be wrong.
+    """
 
     name: str
     size: tuple[int, int]
     sightings: dict[str, Sighting] = field(default_factory=dict)
     factory_lens: Intrinsics | None = None
+    rig_lens: Intrinsics | None = None
     looked_at: int = 0
     example: Picture | None = None
 
     def spread(self, most: int = MOST_VIEWS) -> list[str]:
-        """Up to `most` moments whose sightings differ from each other as much as can be."""
+        """Up to `most` moments at which the board had moved, and whose sightings differ from each other as
+        much as can be."""
         names = list(self.sightings)
+        names = [names[i] for i in _moved([{self.name: seen} for seen in self.sightings.values()])]
         if len(names) <= most:
             return names
         features = np.array([_features(self.sightings[name], self.size) for name in names])
@@ -117,12 +123,7 @@ class RecordingViews:
 
     def find(self, tell: Tell) -> list[CameraViews]:
         """Look at all of them."""
-        views = {
-            name: CameraViews(
-                name, (stream.info.width, stream.info.height), factory_lens=stream.info.intrinsics
-            )
-            for name, stream in self._streams.items()
-        }
+        views = {name: _views_of(name, stream.info) for name, stream in self._streams.items()}
         for at_ns in range(self._begin_ns, self._end_ns + 1, self._step_ns):
             for name, picture in self._at(at_ns):
                 tell(1)
@@ -150,6 +151,15 @@ def _one_stream_a_camera(recording: Recording) -> dict[str, RecordedStream]:
     return chosen
 
 
+def _views_of(name: str, stream: StreamInfo) -> CameraViews:
+    views = CameraViews(name, (stream.width, stream.height))
+    if stream.intrinsics_from_rig:
+        views.rig_lens = stream.intrinsics
+    else:
+        views.factory_lens = stream.intrinsics
+    return views
+
+
 def _look(views: CameraViews, moment: str, picture: Picture, board: Board) -> None:
     views.looked_at += 1
     seen = board.find(picture)
@@ -171,18 +181,31 @@ def moments_together(views: Sequence[CameraViews]) -> list[dict[str, Sighting]]:
 
 def without_repeats(moments: Sequence[Mapping[str, Sighting]]) -> list[Mapping[str, Sighting]]:
     """Those at which the board had moved since the one before: a board that lies still says nothing new."""
-    kept: list[Mapping[str, Any]] = []
-    for moment in moments:
-        if not kept or _moved_px(kept[-1], moment) > _STILL_PX:
-            kept.append(moment)
+    return [moments[i] for i in _moved(moments)]
+
+
+def _moved(moments: Sequence[Mapping[str, Sighting]]) -> list[int]:
+    """Of each time that the board lay still, the moment at which most corners were seen."""
+    kept: list[int] = []
+    for i, moment in enumerate(moments):
+        if not kept or _shift_px(moments[kept[-1]], moment) > _STILL_PX:
+            kept.append(i)
+        elif _corners(moment) > _corners(moments[kept[-1]]):
+            kept[-1] = i
     return kept
 
 
-def _moved_px(before: Mapping[str, Sighting], now: Mapping[str, Sighting]) -> float:
-    moved = [0.0]
+def _corners(moment: Mapping[str, Sighting]) -> int:
+    return sum(map(len, moment.values()))
+
+
+def _shift_px(before: Mapping[str, Sighting], now: Mapping[str, Sighting]) -> float:
+    """How far the corners that were seen both times moved, in the camera in which it is most."""
+    shifts = [0.0]
     for name, seen in now.items():
         old = before.get(name)
-        if old is None or not np.array_equal(old.ids, seen.ids):
+        both, old_at, at = np.intersect1d([] if old is None else old.ids, seen.ids, return_indices=True)
+        if old is None or not len(both):
             return np.inf
-        moved.append(float(np.linalg.norm(old.pixels - seen.pixels, axis=1).mean()))
-    return max(moved)
+        shifts.append(float(np.linalg.norm(old.pixels[old_at] - seen.pixels[at], axis=1).mean()))
+    return max(shifts)

@@ -1,12 +1,14 @@
-"""A whole rig from what its cameras saw: lenses where nobody knows them, then places where they can be told.
+"""A whole rig from what its cameras saw: lenses, then places where they can be told.
 
-A lens that the camera itself knows (RealSense, from the factory) is taken as it is.
+A lens that the camera itself knows (RealSense, from the factory) is taken as it is. One that only a rig file
+says may be wrong: it is fitted anew, and kept only where too little was seen for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +16,33 @@ import numpy.typing as npt
 from capture.calibration import CameraCalibration, matrix4
 from capture.calibration.boards import Sighting
 from capture.calibration.chart import ErrorPanel
-from capture.calibration.lenses import Lens, calibrate_lens, reprojection_errors
+from capture.calibration.lenses import FEWEST_VIEWS, Lens, calibrate_lens, reprojection_errors
 from capture.calibration.placement import Placement, place_cameras
 from capture.calibration.views import MOST_VIEWS, CameraViews, without_repeats
 from capture.frames import Intrinsics, Matrix4
 
 Float64 = npt.NDArray[np.float64]
 
+_SURE: Final = 0.02
+"""A focal length less sure than this share of it takes no other's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLens:
+    """A lens that stays as the camera or the rig file says it, and why."""
+
+    source: Literal["factory", "rig file"]
+    why: str
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RigCalibration:
-    """What was found. lenses: only of cameras whose lens was fitted here; placement: None for one camera."""
+    """What was found. Each camera is either in `lenses`, fitted here, or in `kept`; placement: None for one
+    camera."""
 
     cameras: dict[str, CameraCalibration]
     lenses: dict[str, Lens]
+    kept: dict[str, KeptLens]
     placement: Placement | None
     panels: dict[str, ErrorPanel]
 
@@ -41,22 +56,22 @@ def calibrate_rig(
     """Lenses of all cameras and, given moments they share, their places in the world of the first one, which
     stands at `world_from_first` (4, 4) or is the world's origin itself. Raises CalibrationError."""
     lenses: dict[str, Lens] = {}
+    kept: dict[str, KeptLens] = {}
     known: dict[str, Intrinsics] = {}
     panels: dict[str, ErrorPanel] = {}
     for camera in views:
         chosen = [camera.sightings[moment] for moment in camera.spread()]
-        if camera.factory_lens is not None:
-            known[camera.name] = camera.factory_lens
-            errors = tuple(reprojection_errors(camera.factory_lens, seen) for seen in chosen)
-            panels[camera.name] = _panel(
-                camera, "lens as the camera knows it", chosen, errors, [True] * len(chosen)
-            )
-            continue
-        lens = calibrate_lens(chosen, camera.size, name=camera.name)
-        lenses[camera.name], known[camera.name] = lens, lens.intrinsics
-        title = f"fx {lens.intrinsics.fx:.1f}, {lens.rms_px:.2f} px"
-        used = [bool(np.isfinite(size)) for size in lens.view_rms_px]
-        panels[camera.name] = _panel(camera, title, chosen, lens.errors_px, used)
+        found = _lens_of(camera, chosen)
+        if isinstance(found, Lens):
+            lenses[camera.name], known[camera.name] = found, found.intrinsics
+            title = f"fx {found.intrinsics.fx:.1f}, {found.rms_px:.2f} px"
+            used = [bool(np.isfinite(size)) for size in found.view_rms_px]
+            panels[camera.name] = _panel(camera, title, chosen, found.errors_px, used)
+        else:
+            kept[camera.name], known[camera.name] = found
+            errors = tuple(reprojection_errors(known[camera.name], seen) for seen in chosen)
+            title = f"lens kept, {kept[camera.name].source}"
+            panels[camera.name] = _panel(camera, title, chosen, errors, [True] * len(chosen))
     placement = None
     if moments and len(views) > 1:
         moved = without_repeats(moments)
@@ -70,7 +85,22 @@ def calibrate_rig(
         )
         for name, lens in known.items()
     }
-    return RigCalibration(cameras, lenses, placement, panels)
+    return RigCalibration(cameras, lenses, kept, placement, panels)
+
+
+def _lens_of(camera: CameraViews, seen: Sequence[Sighting]) -> Lens | tuple[KeptLens, Intrinsics]:
+    if camera.factory_lens is not None:
+        return KeptLens("factory", "the camera itself knows it"), camera.factory_lens
+    if camera.rig_lens is None:
+        return calibrate_lens(seen, camera.size, name=camera.name)
+    if len(seen) < FEWEST_VIEWS:
+        why = f"the board was seen in {len(seen)} places, {FEWEST_VIEWS} are the least"
+        return KeptLens("rig file", why), camera.rig_lens
+    lens = calibrate_lens(seen, camera.size, name=camera.name)
+    if lens.focal_deviation_px <= _SURE * lens.intrinsics.fx:
+        return lens
+    told = f"what was seen tells the focal length to +-{lens.focal_deviation_px:.0f} px only"
+    return KeptLens("rig file", f"{told}; tilt the board more"), camera.rig_lens
 
 
 def _panel(

@@ -5,21 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from capture.calibration import CameraCalibration
+from capture.calibration.applied import lens_at
 from capture.calibration.boards import HOW_TO_NAME, Board, parse_board
 from capture.calibration.qualisys import read_qualisys
 from capture.calibration.rig_file import calibration_lines, write_calibration
 from capture.cli._progress import Progress
 from capture.config import LoadedRig, load_rig
-from codec import durable
+from capture.marks import where_marks_stand, write_marked_picture
 from codec.errors import CalibrationError, ConfigError
+
+if TYPE_CHECKING:
+    from capture.calibration.views import CameraViews
+    from capture.calibration.whole_rig import RigCalibration
 
 HELP = "find out what the cameras' lenses do and where they stand, with a printed board"
 EPILOG = f"""The board: {HOW_TO_NAME}.
@@ -29,8 +34,9 @@ which two or more of them see it: walk around with it, and end where the first c
 camera keeps its world_from_camera of the rig file, or becomes the world's origin.
 
 What is found goes into CONFIG, whose other lines stay as they are; without CONFIG it is printed. Lenses that
-a camera knows itself (RealSense) are taken as they are. Look at the chart: errors that form a pattern mean a
-bent board or one of another size.
+a camera knows itself (RealSense, from the factory) are taken as they are; those that CONFIG says are fitted
+anew, and kept where too little was seen for that. Look at the chart: errors that form a pattern mean a bent
+board or one of another size.
 
 examples:
   nightrig calibrate my-rig.toml --board charuco:7x5:40mm:30mm --record 60
@@ -39,6 +45,9 @@ examples:
   nightrig calibrate my-rig.toml --read Calib.qca.txt         a Qualisys calibration, cameras by their serials
 
 exit codes: 0 done; 1 the pictures do not say enough; 2 usage."""
+
+
+_MARK = "nightrig calibrate"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--every", metavar="S", type=float, default=0.5, help="look every S seconds (0.5)")
     parser.add_argument(
-        "--chart", metavar="PNG", type=Path, default=Path("calibration.png"), help="the errors"
+        "--chart",
+        metavar="PNG",
+        type=Path,
+        default=Path("calibration.png"),
+        help="where the errors are drawn (%(default)s); an earlier chart is replaced, nothing else is",
     )
     parser.add_argument("--json", action="store_true", help="what was found as one JSON object on stdout")
 
@@ -83,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     board = parse_board(args.board)
     if not 0.05 <= args.every <= 60:
         raise ConfigError(f"--every {args.every:g}: from 0.05 to 60 seconds")
+    _refuse_foreign(args.chart)
     return _from_board(args, rig, board)
 
 
@@ -121,24 +135,20 @@ def _from_board(args: argparse.Namespace, rig: LoadedRig | None, board: Board) -
             f"{camera.name}: board seen in {len(camera.sightings)} of {camera.looked_at} pictures",
             file=sys.stderr,
         )
+    if not any(camera.sightings for camera in seen):
+        raise CalibrationError(f"the board {args.board} is in none of the pictures: {board.what_to_check}")
     if board.is_ambiguous and moments and len(seen) > 1:
         raise CalibrationError(
             f"a checkerboard of {board.columns}x{board.rows} looks the same upside down: cameras cannot be"
             " placed with it: take one with an odd and an even number of inner corners, or a ChArUco board"
         )
+    if rig is not None:
+        _take_lenses(rig, seen)
     found = whole_rig.calibrate_rig(seen, moments, world_from_first=_world(rig, seen[0].name))
-    import cv2
-
-    done, packed = cv2.imencode(".png", chart.draw_chart(found.panels))
-    assert done
-    durable.write_atomically(args.chart, packed.tobytes())
-    for name, lens in found.lenses.items():
-        fitted = lens.intrinsics
-        print(
-            f"{name}: fx {fitted.fx:.1f}, fy {fitted.fy:.1f} (+-{lens.focal_deviation_px:.1f}),"
-            f" centre {fitted.cx:.1f}, {fitted.cy:.1f}; off by {lens.rms_px:.2f} px",
-            file=sys.stderr,
-        )
+    _refuse_foreign(args.chart)  # it may have come meanwhile
+    write_marked_picture(args.chart, chart.draw_chart(found.panels), _MARK)
+    for camera in seen:
+        print(f"{camera.name}: {_told_lens(camera, found)}", file=sys.stderr)
     if found.placement is not None:
         for name, rms_px in found.placement.rms_px.items():
             count = found.placement.moments[name]
@@ -151,11 +161,44 @@ def _from_board(args: argparse.Namespace, rig: LoadedRig | None, board: Board) -
             file=sys.stderr,
         )
     print(f"the errors are drawn in {args.chart}", file=sys.stderr)
-    quality = {
-        name: {"rms_px": lens.rms_px, "fx_deviation_px": lens.focal_deviation_px}
-        for name, lens in found.lenses.items()
+    quality: dict[str, dict[str, object]] = {
+        name: {"lens": f"kept, {lens.source}"} for name, lens in found.kept.items()
     }
+    for name, fit in found.lenses.items():
+        quality[name] = {"lens": "fitted", "rms_px": fit.rms_px, "fx_deviation_px": fit.focal_deviation_px}
     return _tell(args, rig, found.cameras, quality)
+
+
+def _take_lenses(rig: LoadedRig, seen: Sequence[CameraViews]) -> None:
+    """What this rig file says of lenses counts, whatever the one said that was recorded."""
+    lenses = {spec.name: spec.intrinsics for spec in rig.rig.camera_specs()}
+    for camera in seen:
+        lens = lenses.get(camera.name)
+        camera.rig_lens = None if lens is None else lens_at(lens, *camera.size)
+
+
+def _told_lens(camera: CameraViews, found: RigCalibration) -> str:
+    if camera.name in found.kept:
+        kept = found.kept[camera.name]
+        return f"lens kept ({kept.source}): {kept.why}"
+    fit = found.lenses[camera.name]
+    lens, old = fit.intrinsics, camera.rig_lens
+    instead = "" if old is None else f"; it was fx {old.fx:.1f}, fy {old.fy:.1f} in the rig file"
+    return (
+        f"lens fitted: fx {lens.fx:.1f}, fy {lens.fy:.1f} (+-{fit.focal_deviation_px:.1f}),"
+        f" centre {lens.cx:.1f}, {lens.cy:.1f}; off by {fit.rms_px:.2f} px{instead}"
+    )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raises ConfigError where a chart may not be written there."""
+    found = where_marks_stand(path)
+    if found is not None and _MARK.encode() not in found:
+        raise ConfigError(
+            f"{path} is no chart of ours, and is never overwritten: name another file with --chart PNG"
+        )
+    if not path.parent.is_dir():
+        raise ConfigError(f"--chart {path}: there is no folder {path.parent}; make it, or name another")
 
 
 def _folders(pictures: list[str]) -> dict[str, Path]:
@@ -210,7 +253,7 @@ def _tell(
     args: argparse.Namespace,
     rig: LoadedRig | None,
     cameras: Mapping[str, CameraCalibration],
-    quality: Mapping[str, Mapping[str, float]],
+    quality: Mapping[str, Mapping[str, object]],
 ) -> int:
     if args.json:
         print(
@@ -220,9 +263,20 @@ def _tell(
         known = {camera.name for camera in rig.rig.cameras}
         if strange := [name for name in cameras if name not in known]:
             raise ConfigError(f"{rig.path} has no camera {strange[0]}; it has {', '.join(sorted(known))}")
-        write_calibration(rig.path, cameras)
-        print(f"{rig.path}: {', '.join(cameras)} calibrated", file=sys.stderr)
+        told = _told_keys(cameras)
+        if told:
+            write_calibration(rig.path, cameras)
+        print(f"{rig.path}: {f'{told} written' if told else 'nothing to write'}", file=sys.stderr)
     elif not args.json:
         for name, found in cameras.items():
             print(f"# {name}\n{calibration_lines(found)}")
     return 0
+
+
+def _told_keys(cameras: Mapping[str, CameraCalibration]) -> str:
+    told = []
+    for key in (field.name for field in fields(CameraCalibration)):
+        names = [name for name, known in cameras.items() if getattr(known, key) is not None]
+        if names:
+            told.append(f"{key} of {', '.join(names)}")
+    return " and ".join(told)

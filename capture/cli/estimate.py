@@ -16,7 +16,7 @@ from capture.cli._kernels import warn_of_showing
 from capture.cli._progress import Progress
 from capture.cli._tables import table
 from capture.config import Rig, load_rig
-from capture.recorded_estimation import EstimationOutcome, RecordedEstimation
+from capture.recorded_estimation import EstimationOutcome, RecordedEstimation, finished_before
 from capture.recording import Recording
 from capture.specs import EstimatorSpec
 from codec.depth import DEFAULT_CODEC
@@ -163,6 +163,10 @@ def _run_one(
     out: Path,
     calibration: Mapping[str, CameraCalibration],
 ) -> EstimationOutcome:
+    finished = finished_before(recording, spec, out)
+    if finished is not None:
+        print(f"{out}: every frame of {recording.path} is done already", file=sys.stderr)
+        return finished
     with RecordedEstimation(
         recording,
         replace(spec, options=dict(spec.options)),

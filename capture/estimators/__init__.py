@@ -1,8 +1,9 @@
 """What turns frames into bodies and depth maps: one file per estimator, all behind `Estimator`.
 
-An estimator knows frames and arrays, never rings, files or the service. Built-in kinds are those of
-BUILT_IN; others join through the entry point group `nightrig.estimators`, whose entries are
-callables that take an EstimatorSpec and return an Estimator.
+An estimator knows frames and arrays, never rings, the service, or the files that its results go to. It may
+read what its options name: models, calibrations, and for `replay` a recording, by way of
+capture/recorded_people.py. Built-in kinds are those of BUILT_IN; others join through the entry point group
+`nightrig.estimators`, whose entries are callables that take an EstimatorSpec and return an Estimator.
 """
 
 from __future__ import annotations

@@ -4,35 +4,30 @@
     0000.obj            the body's mesh
     0000_overlay.png    all bodies over the picture
 
-A mark is a line of text where no reader looks: a comment in an OBJ file, a text chunk in a PNG file, bytes
-behind the end of a pickle. A file without one belongs to somebody else and is never replaced.
+Marks (capture/marks.py) are a comment in an OBJ file, a text chunk in a PNG file, bytes behind the end of a
+pickle.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
-import struct
-import zlib
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from capture.keypoints import Picture
+from capture.marks import where_marks_stand, write_marked_picture
 from codec.durable import write_atomically
 from codec.errors import StorageError
 from codec.mesh.export import write_obj
 
 _MARK: Final = "nightrig fit "
 _DIGITS: Final = 12
-_LOOK_BYTES: Final = 512
-_PNG_HEAD_BYTES: Final = 33  # signature and the header chunk, after which a text chunk may stand
 
 
 class State(Enum):
@@ -58,17 +53,9 @@ def mark_of(stem: str, digest: str) -> str:
 
 def state_of(path: Path, mark: str) -> State:
     """Raises StorageError where a file is there and cannot be read."""
-    try:
-        with path.open("rb") as file:
-            looked_at = file.read(_LOOK_BYTES)
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOK_BYTES))
-            looked_at += b"\0" + file.read()
-    except FileNotFoundError:
+    looked_at = where_marks_stand(path)
+    if looked_at is None:
         return State.MISSING
-    except IsADirectoryError:
-        return State.FOREIGN
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
     if (_MARK + mark).encode() in looked_at:
         return State.OURS
     of_this_picture = (_MARK + mark.split()[0] + " ").encode() in looked_at
@@ -92,10 +79,7 @@ def write_mesh(
 
 def write_picture(path: Path, picture_bgr: Picture, mark: str) -> None:
     """A PNG file. Raises StorageError."""
-    data = cv2.imencode(".png", picture_bgr)[1].tobytes()
-    body = b"tEXtSoftware\0" + (_MARK + mark).encode("latin1")
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    write_atomically(path, data[:_PNG_HEAD_BYTES] + chunk + data[_PNG_HEAD_BYTES:])
+    write_marked_picture(path, picture_bgr, _MARK + mark)
 
 
 def make_folder(path: Path) -> None:

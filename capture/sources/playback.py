@@ -57,7 +57,8 @@ def _open_folder(name: str, folder: Path, spec: PlaybackSpec) -> Source:
         raise ConfigError(
             f"{name}: {spec.path} is a whole session; name one of its cameras: {', '.join(cameras) or 'none'}"
         )
-    from capture.sources._png_folder import PngFolderSource, holds_pngs
+    from capture.sources._png_folder import PngFolderSource
+    from capture.sources._png_layout import holds_pngs
 
     if holds_pngs(folder):
         return PngFolderSource(name, spec)

@@ -13,8 +13,11 @@ from codec.durable.system import Name, storage_error
 from codec.errors import StorageError
 
 
-def write_atomically(path: Name, data: bytes) -> None:
-    """Replace a small file so that a reader finds the old content or the new, never a mixture."""
+def write_atomically(path: Name, data: bytes, *, keep_mode: bool = False) -> None:
+    """Replace a small file so that a reader finds the old content or the new, never a mixture.
+
+    keep_mode: it is a file of the user's, whose mode stays as it is. Raises StorageError.
+    """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -23,6 +26,8 @@ def write_atomically(path: Name, data: bytes) -> None:
             view = memoryview(data)
             while len(view):
                 view = view[system.write(fd, view) :]
+            if keep_mode and target.exists():
+                system.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
             system.fsync(fd)
         finally:
             system.close(fd)

@@ -230,6 +230,40 @@ def test_a_folder_with_something_else_is_left_alone(maker: SessionMaker, tmp_pat
         estimate(session, tmp_path / "third", spec_of(refuse="no licence"))
 
 
+def test_what_is_finished_is_told_without_the_estimator(
+    maker: SessionMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(RecordedEstimator):
+        def open(self, cameras: object) -> Any:
+            raise EstimatorError("the model file is missing")
+
+    maker.camera("front", frames=12)
+    session = str(maker.finish())
+    arguments = ["estimate", session, "--kind", "scripted", "--option", "fail_on=[5]"]
+    assert main(arguments) == 3
+    before = digests(tmp_path / "night-scripted")
+    monkeypatch.setattr(recorded_estimation, "make_estimator", Broken)
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert f"night-scripted: every frame of {session} is done already" in capsys.readouterr().err
+    assert digests(tmp_path / "night-scripted") == before
+    assert main(["estimate", session, "--kind", "scripted"]) == 2  # of other settings
+    assert "holds something else" in capsys.readouterr().err
+    maker.camera("side", frames=3)  # the recording has grown
+    assert main([*arguments, "--camera", "front"]) == 1
+    assert "the model file is missing" in capsys.readouterr().err
+
+
+def test_nothing_is_warmed_up_where_nothing_is_left(maker: SessionMaker, tmp_path: Path) -> None:
+    maker.camera("front", frames=12)
+    session, out = maker.finish(), tmp_path / "out"
+    estimate(session, out, spec_of(fail_on=[5]))
+    recorded_estimator.seen.clear()
+    said: list[str] = []
+    outcome, done = estimate(session, out, spec_of(fail_on=[5]), said)
+    assert (done, outcome.seen, said, recorded_estimator.seen) == (12, 0, [], [])
+
+
 def test_the_command_line(maker: SessionMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     maker.camera("front", frames=12)
     session = str(maker.finish())

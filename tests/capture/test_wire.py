@@ -37,6 +37,7 @@ _STREAMS = st.builds(
     depth_scale_m=st.none() | _NUMBERS,
     camera_from_stream=_MATRICES,
     focal_baseline_px_m=st.none() | _NUMBERS,
+    intrinsics_from_rig=st.booleans(),
 )
 _CAMERAS = st.builds(
     CameraInfo,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,45 @@ def test_names() -> None:
 def test_names_of_no_board_are_refused(name: str) -> None:
     with pytest.raises(ConfigError):
         parse_board(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("checkerboard:2x3:60mm", "a checkerboard has 3x3 to 100x100 inner corners"),
+        ("checkerboard:9x101:60mm", "a checkerboard has 3x3 to 100x100 inner corners"),
+        ("charuco:2x8:40mm:30mm", "a ChArUco board has 3x4 to 100x100 squares"),
+        ("charuco:3x3:40mm:30mm", "a ChArUco board has 3x4 to 100x100 squares"),
+        ("charuco:20x20:40mm:30mm", "have 200 markers, and DICT_4X4_50 has 50"),
+        ("charuco:11x7:40mm:30mm:DICT_APRILTAG_25h9", "have 38 markers, and DICT_APRILTAG_25h9 has 35"),
+    ],
+)
+def test_boards_that_can_never_be_found_are_refused(name: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=wanted) as told:
+        parse_board(name)
+    assert str(told.value).startswith(repr(name))
+
+
+@pytest.mark.parametrize("name", ["checkerboard:3x3:60mm", "charuco:4x3:60mm:45mm", "charuco:20x5:60mm:45mm"])
+def test_the_smallest_boards_are_found(name: str) -> None:
+    board = parse_board(name)
+    assert board.find(picture(board, poses(1, distance_m=1.5)[0], PINHOLE)) is not None
+
+
+def test_one_row_of_a_charuco_board_is_no_sighting() -> None:
+    board, pose = replace(CHARUCO, columns=9), np.eye(4)
+    pose[:3, 3] = -0.25, -0.1, 1.0
+    shown = picture(board, pose, PINHOLE)
+    whole = board.find(shown)
+    assert whole is not None
+    shown[int(whole.pixels[whole.ids // 8 == 1][:, 1].min()) + 6 :] = 120
+    assert len(board._detector().detectBoard(shown)[1]) == 8
+    assert board.find(shown) is None
+
+
+def test_what_to_check_fits_the_board() -> None:
+    assert "(then name it 8x5)" in parse_board("checkerboard:9x6:25mm").what_to_check
+    odd, even = (parse_board(f"charuco:7x{rows}:40mm:30mm:DICT_5X5_100").what_to_check for rows in (5, 6))
+    assert "markers are of DICT_5X5_100" in odd
+    assert "legacy" not in odd
+    assert "legacy" in even

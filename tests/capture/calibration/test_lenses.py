@@ -46,7 +46,7 @@ def test_a_sighting_that_does_not_fit_is_left_out() -> None:
 
 
 def test_too_little_is_said() -> None:
-    with pytest.raises(CalibrationError, match=r"cam: the board was seen in 2 pictures, 3 are the least"):
+    with pytest.raises(CalibrationError, match=r"cam: the board was seen in 2 places, 3 are the least"):
         calibrate_lens(sightings(2), SIZE, name="cam")
     scattered = np.random.default_rng(1)
     nonsense = [replace(s, pixels=scattered.uniform(0, 480, s.pixels.shape)) for s in sightings(5)]
@@ -73,6 +73,14 @@ def test_a_lens_goes_to_pictures_that_have_none_at_their_size() -> None:
     assert color.intrinsics.fx == LENS.fx / 2
     assert color.intrinsics.cx == pytest.approx(158.75)
     cut = replace(info, streams=(StreamInfo("color", "bgr8", LENS.width - 8, LENS.height, 30.0),))
+    later = replace(LENS, fx=2 * LENS.fx)
+    again = with_lens(
+        with_lens(info, LENS), later
+    ).streams  # a rig file of later takes an earlier one's place
+    assert again[0].intrinsics is not None
+    assert again[0].intrinsics.fx == LENS.fx
+    assert [stream.intrinsics_from_rig for stream in again] == [True, False, False]
+    assert again[1:] == info.streams[1:]
     (filled,) = with_lens(cut, LENS).streams
     assert filled.intrinsics == replace(LENS, width=LENS.width - 8)  # as video encoders fill up blocks
     odd = replace(info, streams=(StreamInfo("color", "bgr8", 1920, 1080, 30.0),))

@@ -1,0 +1,79 @@
+"""Which lens counts: the camera's own, a fitted one, or the one that the rig file says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from capture.calibration.views import CameraViews
+from capture.calibration.whole_rig import calibrate_rig
+from capture.frames import Intrinsics
+from codec.errors import CalibrationError
+from tests.capture.calibration.rendered_board import CHECKERBOARD, LENS, Float64, poses, seen
+
+WRONG = Intrinsics(LENS.width, LENS.height, 900.0, 900.0, 319.5, 239.5)
+
+
+def views_of(shown: list[Float64], *, noise_px: float = 0.1) -> CameraViews:
+    found = {f"{i:03d}": seen(CHECKERBOARD, pose, noise_px=noise_px, seed=i) for i, pose in enumerate(shown)}
+    return CameraViews("cam", (LENS.width, LENS.height), found)
+
+
+def test_a_lens_that_the_rig_file_says_is_fitted_anew() -> None:
+    views = views_of(poses(8))
+    views.rig_lens = WRONG
+    found = calibrate_rig([views], [])
+    assert not found.kept
+    assert found.lenses["cam"].intrinsics.fx == pytest.approx(LENS.fx, rel=0.02)
+    assert found.cameras["cam"].intrinsics == found.lenses["cam"].intrinsics
+
+
+def test_a_lens_of_the_factory_is_kept() -> None:
+    views = views_of(poses(8))
+    views.factory_lens, views.rig_lens = LENS, WRONG
+    found = calibrate_rig([views], [])
+    assert not found.lenses
+    assert found.kept["cam"].source == "factory"
+    assert found.cameras["cam"].intrinsics is None
+
+
+@pytest.mark.parametrize("shown", [poses(2), poses(1) * 20], ids=["two places", "one, for long"])
+def test_a_lens_of_the_rig_file_is_kept_where_the_board_was_in_too_few_places(shown: list[Float64]) -> None:
+    views = views_of(shown)
+    views.rig_lens = WRONG
+    found = calibrate_rig([views], [])
+    assert not found.lenses
+    assert found.kept["cam"].source == "rig file"
+    assert "places, 3 are the least" in found.kept["cam"].why
+    assert found.cameras["cam"].intrinsics is None
+    views.rig_lens = None
+    with pytest.raises(CalibrationError, match=r"cam: the board was seen in . places, 3 are the least"):
+        calibrate_rig([views], [])
+
+
+def test_a_lens_of_the_rig_file_is_kept_where_what_was_seen_tells_less() -> None:
+    views = views_of(poses(3, seed=2), noise_px=1.0)
+    views.rig_lens = LENS
+    found = calibrate_rig([views], [])
+    assert not found.lenses
+    assert "tilt the board more" in found.kept["cam"].why
+
+
+def test_a_board_that_lies_still_is_one_place_though_its_corners_come_and_go() -> None:
+    views = views_of(poses(1) * 9)
+    for name, whole in list(views.sightings.items())[::2]:
+        part = slice(None, -4)
+        views.sightings[name] = replace(
+            whole, ids=whole.ids[part], board_m=whole.board_m[part], pixels=whole.pixels[part]
+        )
+    (name,) = views.spread()
+    assert len(views.sightings[name]) == len(CHECKERBOARD.corners_m)
+
+
+def test_a_camera_that_never_saw_the_board_is_drawn_all_the_same() -> None:
+    from capture.calibration.chart import draw_chart
+
+    views = views_of([])
+    views.factory_lens = LENS
+    assert draw_chart(calibrate_rig([views], []).panels).shape[0] > 300
