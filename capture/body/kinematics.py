@@ -10,10 +10,13 @@ Arrays in, arrays out; knows no mesh.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from capture.body.joint_tree import Int, ancestors_of, doublings_of
 
 Float64 = npt.NDArray[np.float64]
 
@@ -84,12 +87,25 @@ def forward_kinematics(
     `rotations` are relative to the parents; `joints` are the rest positions. A parent stands before its
     children.
     """
-    world = np.empty_like(rotations)
-    positions = np.empty_like(joints)
-    world[0] = rotations[0]
-    positions[0] = joints[0] + np.asarray(translation, dtype=np.float64)
-    for child in range(1, len(parents)):
-        parent = parents[child]
-        world[child] = world[parent] @ rotations[child]
-        positions[child] = positions[parent] + world[parent] @ (joints[child] - joints[parent])
-    return world, positions
+    above, carriers, doublings = _tree(tuple(parents))
+    count = len(rotations)
+    world = np.empty((count + 1, 3, 3))
+    world[:count] = rotations
+    world[count] = _EYE
+    for jumps in doublings:
+        world = world[jumps] @ world
+    bones = joints - np.concatenate([joints, _ORIGIN])[carriers]
+    turned = (world[carriers] @ bones[:, :, None])[:, :, 0]
+    return world[:count], above @ turned + np.asarray(translation, dtype=np.float64)
+
+
+_EYE: Final = np.eye(3)
+_ORIGIN: Final = np.zeros((1, 3))
+
+
+@lru_cache(maxsize=8)
+def _tree(parents: tuple[int, ...]) -> tuple[Float64, Int, list[Int]]:
+    """Which joints stand above each, and itself (n, n); what carries it (n: the world); jumps upwards."""
+    count = len(parents)
+    carriers = np.array([count if parent < 0 else parent for parent in parents], dtype=np.intp)
+    return ancestors_of(parents).astype(np.float64), carriers, doublings_of(np.append(carriers, count))

@@ -54,7 +54,9 @@ class BodyModel:
                 view = array.view()
                 view.flags.writeable = False
                 object.__setattr__(self, name, view)
-        skin = Skin(self.template_vertices, self.weights, self.shape_directions, self.pose_directions)
+        skin = Skin(
+            self.template_vertices, self.weights, self.shape_directions, self.pose_directions, self.parents
+        )
         object.__setattr__(self, "_skin", skin)
 
     @staticmethod
@@ -97,9 +99,8 @@ class BodyModel:
         """
         betas = self._all_betas(betas)
         rest_joints = self.joints + self.joint_shape_directions @ betas
-        rotations = rotations_of(np.reshape(pose, (len(self.parents), 3)))
-        world, positions = forward_kinematics(rotations, rest_joints, self.parents, translation)
-        return self._skin.posed(betas, rotations, world, positions, rest_joints)
+        vectors = np.reshape(np.asarray(pose, dtype=np.float64), (len(self.parents), 3))
+        return self._skin.posed(betas, vectors, rest_joints, np.asarray(translation, dtype=np.float64))
 
     def _all_betas(self, betas: npt.ArrayLike) -> Float64:
         given = np.asarray(betas, dtype=np.float64).ravel()

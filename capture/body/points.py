@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from capture.body.joint_tree import ancestors_of, doublings_of
 from capture.body.kinematics import JOINT_COUNT, SHAPE_COUNT, Float64
 from capture.body.model import BodyModel
 
@@ -136,7 +137,7 @@ class BodyPoints:
         by_joint = levers[:, self.joints][:, :, used].transpose(1, 0, 2)
         self._levers = np.ascontiguousarray(by_joint.reshape(kept * self.point_count, -1))
         self._parent_slots: Int = slot[parents[self.joints]]
-        self._doublings = _doublings(np.append(self._parent_slots, kept))
+        self._doublings = doublings_of(np.append(self._parent_slots, kept))
 
     @staticmethod
     def _offsets(model: BodyModel, attached: Sequence[Attachment]) -> tuple[Float64, Int, Int]:
@@ -232,7 +233,7 @@ _FLAT_EYE: Final = np.eye(3).ravel()
 
 
 def cross_products_with(vectors: Float64) -> Float64:
-    """(k, 3) -> (k, 3, 3): what turns a row a, multiplied from the right, into the cross product a x vector."""
+    """(k, 3) -> (k, 3, 3): what takes a row a, multiplied from the right, to the cross product a x vector."""
     return (vectors @ _SKEW).reshape(-1, 3, 3)
 
 
@@ -268,26 +269,3 @@ def rotations_and_axes(vectors: Float64) -> tuple[Float64, Float64]:
 def _is_apart(attachment: Attachment) -> bool:
     """Whether the point is somewhere else than the joint it hangs on."""
     return bool(np.any(attachment.offset) or np.any(attachment.offset_directions))
-
-
-def ancestors_of(parents: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """[joint, k]: k is the joint itself or stands above it."""
-    above = np.eye(len(parents), dtype=bool)
-    for joint in range(1, len(parents)):
-        above[joint] |= above[parents[joint]]
-    return above
-
-
-def _doublings(parents: Int) -> list[Int]:
-    """Tables of jumps 1, 2, 4... joints upwards; after the last every joint has arrived at the world.
-
-    Multiplying each rotation by that of the joint it jumps to, again and again, takes the logarithm of the
-    depth of the tree in steps instead of the depth.
-    """
-    world = len(parents) - 1
-    steps = []
-    jumps = parents
-    while (jumps != world).any():
-        steps.append(jumps)
-        jumps = jumps[jumps]
-    return steps

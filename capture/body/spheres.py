@@ -20,9 +20,10 @@ from typing import Final
 import numpy as np
 
 from capture.body.capsules import Capsules, CapsuleSizes, capsules_of
+from capture.body.joint_tree import ancestors_of
 from capture.body.kinematics import JOINT_COUNT, Float64
 from capture.body.model import BodyModel
-from capture.body.points import Attachment, BodyPoints, Int, PosedPoints, ancestors_of, cross_products_with
+from capture.body.points import Attachment, BodyPoints, Int, PosedPoints, cross_products_with
 from capture.body.terms import State
 
 WEIGHT: Final = 1000.0

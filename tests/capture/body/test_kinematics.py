@@ -53,6 +53,17 @@ def test_bones_keep_their_length_in_every_pose() -> None:
         assert np.linalg.norm(positions[child] - positions[parent]) == pytest.approx(rest)
 
 
+def test_every_joint_is_where_a_walk_from_its_parent_leads() -> None:
+    joints = template_joints()
+    rotations = rotations_of(np.random.default_rng(4).normal(0, 0.9, (24, 3)))
+    world, positions = forward_kinematics(rotations, joints, PARENTS, [1.0, 2.0, 3.0])
+    assert np.allclose(world[0], rotations[0])
+    for child, parent in enumerate(PARENTS[1:], start=1):
+        assert np.allclose(world[child], world[parent] @ rotations[child], atol=1e-12)
+        reached = positions[parent] + world[parent] @ (joints[child] - joints[parent])
+        assert np.allclose(positions[child], reached, atol=1e-12)
+
+
 def test_parameters_split_and_join_in_smpl_order() -> None:
     parameters = np.arange(85.0)
     pose, betas, translation = split_parameters(parameters)
