@@ -52,6 +52,7 @@ class StreamInfo:
     `focal_baseline_px_m` is of stereo depth: focal length of the imagers in pixels times their distance in
     metres, so that disparity in pixels = focal_baseline_px_m / depth in metres. The pixels are those that
     were matched, also where the image was shrunk afterwards; None where it is no stereo or nobody knows.
+    `faces` are the triangles of a mesh stream, as `mesh_faces.pack_faces` writes them; "" where nobody knows.
     """
 
     name: str
@@ -63,6 +64,7 @@ class StreamInfo:
     depth_scale_m: float | None = None
     camera_from_stream: Matrix4 | None = None
     focal_baseline_px_m: float | None = None
+    faces: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ _STREAMS = st.builds(
     depth_scale_m=st.none() | _NUMBERS,
     camera_from_stream=_MATRICES,
     focal_baseline_px_m=st.none() | _NUMBERS,
+    faces=st.text(max_size=10),
 )
 _CAMERAS = st.builds(
     CameraInfo,

@@ -20,6 +20,7 @@ from capture.body.procedural import procedural_body
 from capture.estimators import make_estimator
 from capture.estimators.nlf import NlfEstimator
 from capture.frames import CameraInfo, Frame, Intrinsics, Matrix4, StreamInfo
+from capture.mesh_faces import unpack_faces
 from capture.recording import Recording
 from capture.specs import EstimatorSpec
 from codec.errors import EstimatorError, MissingExtraError
@@ -228,6 +229,14 @@ def test_a_body_model_makes_the_meshes_where_one_is_given(torch: Any, tmp_path: 
     in_world = in_camera @ place[:3, :3].T + place[:3, 3]
     assert np.abs(mesh.data[0] / 1000 - in_world).max() < 1e-5
     assert np.abs(model.pose(row) - in_world[500:]).max() < 1e-5
+
+
+def test_triangles_are_told_where_they_are_known(torch: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "SMPL_NEUTRAL.npz", **smpl_imitation.arrays(500))
+    for more, wanted in (({}, None), ({"body_model": str(tmp_path)}, smpl_imitation.arrays(500)["f"])):
+        spec = EstimatorSpec("bodies", "nlf", ("front",), {"model": str(file_of(tmp_path)), **more})
+        mesh, _ = NlfEstimator(spec).open({"front": camera()})
+        np.testing.assert_array_equal(unpack_faces(mesh.faces), wanted)
 
 
 def test_parameters_alone_where_no_meshes_are_wanted(torch: Any, tmp_path: Path) -> None:
