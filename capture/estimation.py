@@ -211,6 +211,12 @@ def takes_cameras_one_by_one(estimator: Estimator) -> bool:
     return bool(getattr(estimator, "by_camera", False))
 
 
+def optional_inputs(estimator: Estimator) -> tuple[InputKey, ...]:
+    """Which of its inputs a set out of a recording may lack, see Estimator.optional_inputs."""
+    tell = getattr(estimator, "optional_inputs", None)
+    return tuple(tell()) if callable(tell) else ()
+
+
 def summary_of(estimator: Estimator) -> str:
     """What an estimator has to say at the end, see Estimator.summary; "" for nothing."""
     tell = getattr(estimator, "summary", None)

@@ -8,7 +8,7 @@ need not be aligned to colour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,6 +98,11 @@ class BodyCamera:
         """The picture first: it sets the pace."""
         own = [self.picture.name] if self.depth_eye is None else [self.picture.name, self.depth_eye.stream]
         return tuple((self.name, stream) for stream in own)
+
+    def depth_in(self, frames: Mapping[InputKey, Frame]) -> npt.NDArray[np.generic] | None:
+        """The depth picture among these frames of the camera; None where there is none of this moment."""
+        frame = None if self.depth_eye is None else frames.get((self.name, self.depth_eye.stream))
+        return None if frame is None else frame.data
 
     def decoded(self, frame: Frame) -> npt.NDArray[np.uint8]:
         """The picture in a frame of its: (height, width, 3) BGR, or (height, width) where it is grey.

@@ -2,8 +2,9 @@
 
 Every camera is taken when its picture comes (`by_camera`): each picture's key points are one step of the
 tracking of the people they belong to. Results are made for the pictures of the first camera: everybody who
-is known then, in world coordinates (with one camera of unknown place: in its own). See `people_results` for
-what comes out; the meta of each result has who is who ("ids").
+is known then, in world coordinates (with one camera of unknown place: in its own). Live, it takes a few
+pictures until somebody is known; over a recording they are in those, too (`_hindsight`). See `people_results`
+for what comes out; the meta of each result has who is who ("ids").
 
 Options: keypoints (a kind of `capture.keypoints`), keypoint_options (its own), model (a SMPL file or folder;
 else our own body), gender, prior (a pose prior's file), meshes (true), depth (true: that of the cameras is
@@ -14,6 +15,7 @@ the frame before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -29,6 +31,7 @@ from capture.body.tracker import Track, Tracker
 from capture.estimators import InputKey
 from capture.estimators._body_camera import BodyCamera
 from capture.estimators._cameras import camera_named
+from capture.estimators._hindsight import HINDSIGHT_S, Hindsight, Moment
 from capture.estimators._options import checked_options
 from capture.estimators._people_maps import PeopleMaps
 from capture.estimators.people_results import MOST_PEOPLE, PeopleResults
@@ -60,6 +63,7 @@ class BodyEstimator:
     """See the module; `capture.estimators.Estimator` for the methods."""
 
     by_camera = True
+    hindsight_s = HINDSIGHT_S
 
     def __init__(self, spec: EstimatorSpec) -> None:
         """Raises EstimatorError for options it does not have."""
@@ -70,6 +74,7 @@ class BodyEstimator:
         self._seen: dict[int, Person[Track]] = {}
         self._errors_mm: list[float] = []
         self._first = ""
+        self._newest_s = -math.inf
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
         """Raises EstimatorError where a camera lacks what it takes, ConfigError and MissingExtraError for the
@@ -85,9 +90,12 @@ class BodyEstimator:
         prior = self._load_prior()
         for name in self._wanted:
             self._sources[name] = self._open_source(cameras[name])
-        self._people: People[Track] = People(
-            self._model, lambda: Tracker(self._model, prior=prior), most_people=self._options["people"]
-        )
+
+        def new_tracker() -> Tracker:
+            return Tracker(self._model, prior=prior)
+
+        self._people: People[Track] = People(self._model, new_tracker, most_people=self._options["people"])
+        self._hindsight = Hindsight(new_tracker)
         self._points = BodyPoints(self._model)
         fps = self._cameras[self._first].picture.fps
         self._results = PeopleResults(self._model, fps, meshes=self._options["meshes"])
@@ -129,12 +137,31 @@ class BodyEstimator:
         """Of each camera its picture, and its depth where it has some."""
         return tuple(key for camera in self._cameras.values() for key in camera.inputs)
 
+    def optional_inputs(self) -> tuple[InputKey, ...]:
+        """Depth: a camera's first pictures may come before its first depth, and have people in them, too."""
+        return tuple(key for camera in self._cameras.values() for key in camera.inputs[1:])
+
     def estimate(self, frames: Mapping[InputKey, Frame]) -> list[Frame]:
         """Follow the people in one camera's picture; results for those of the first camera."""
+        moment = self._look(frames)
+        return [] if moment is None else self._tell(moment)
+
+    def estimate_recorded(self, frames: Mapping[InputKey, Frame]) -> list[Frame]:
+        """The same where results may come a second late: they have people from their first picture on."""
+        moment = self._look(frames)
+        if moment is not None:
+            self._hindsight.add(moment)
+        return [result for due in self._hindsight.due(self._newest_s) for result in self._tell(due)]
+
+    def finish(self) -> list[Frame]:
+        """What estimate_recorded() still held."""
+        return [result for moment in self._hindsight.rest() for result in self._tell(moment)]
+
+    def _look(self, frames: Mapping[InputKey, Frame]) -> Moment | None:
+        """Follow the people in a picture; who is there, where it is one of the first camera."""
         camera = self._cameras[next(iter(frames))[0]]
         picture = frames[camera.name, camera.picture.name]
-        depth = None if camera.depth_eye is None else frames[camera.name, camera.depth_eye.stream].data
-        time_s = picture.monotonic_ns / 1e9
+        time_s = self._newest_s = picture.monotonic_ns / 1e9
         found = self._sources[camera.name].detect(
             camera.decoded(picture),
             time_s=time_s,
@@ -142,13 +169,18 @@ class BodyEstimator:
             number=picture.number,
             meta=picture.meta,
         )
+        depth = camera.depth_in(frames)
         people = self._people.update(time_s, {camera.name: camera.observations(found, depth)})
-        self._seen |= {person.identity: person for person in people}
+        for person in people:
+            self._seen[person.identity] = person
+            self._hindsight.look_back(person, time_s)
         known = set(self._people.identities)
         self._seen = {who: person for who, person in self._seen.items() if who in known}
         if camera.name != self._first:
-            return []
-        return self._tell(picture, time_s)
+            return None
+        shown = [person for person in self._seen.values() if _is_fresh(person, time_s)]
+        parameters = {person.identity: person.track.parameters() for person in shown}
+        return Moment(picture, time_s, parameters, true_parameters(self._name, self._first, picture))
 
     def _boxes(self, camera: BodyCamera, time_s: float) -> Float64 | None:
         if self._options["keypoints"] not in _WANT_BOXES:
@@ -161,14 +193,12 @@ class BodyEstimator:
         track = person.track
         return self._points.values(track.pose, track.betas) + track.translation
 
-    def _tell(self, picture: Frame, time_s: float) -> list[Frame]:
-        shown = [person for person in self._seen.values() if _is_fresh(person, time_s)]
-        shown.sort(key=lambda person: person.identity)
-        people = [person.track.parameters() for person in shown]
-        meta: dict[str, Any] = {"ids": [person.identity for person in shown]}
-        truth = true_parameters(self._name, self._first, picture)
-        if truth is not None and people:
-            error_mm = self._error_mm(people, truth)
+    def _tell(self, moment: Moment) -> list[Frame]:
+        picture, identities = moment.source, sorted(moment.people)
+        people = [moment.people[identity] for identity in identities]
+        meta: dict[str, Any] = {"ids": identities}
+        if moment.truth is not None and people:
+            error_mm = self._error_mm(people, moment.truth)
             self._errors_mm.append(error_mm)
             meta["truth_error_mm"] = round(error_mm, 1)
         return self._results.frames(picture, people, meta) + self._maps.frames(picture, people)
