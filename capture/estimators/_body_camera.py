@@ -169,15 +169,9 @@ class BodyCamera:
             distance_m = np.where(found, targets[:, 2], np.median(targets[found, 2]))
         return np.where(weights[:, np.newaxis] > 0, targets, 0.0), weights
 
-    def boxes_px(self, people_m: Sequence[Float64]) -> Float64:
-        """(n, 4) left, top, right, bottom around people (points in the world), for sources that want them."""
-        boxes = []
-        for points in people_m:
-            pixels = self.view.project(points)
-            seen = pixels[np.isfinite(pixels).all(axis=1)]
-            if len(seen) >= 4:
-                boxes.append([*seen.min(axis=0), *seen.max(axis=0)])
-        return np.array(boxes, np.float64).reshape(-1, 4)
+    def pixels_of(self, world_m: Float64) -> Float64:
+        """Where points of the world (n, 3) are in the picture: (n, 2), NaN for those behind the camera."""
+        return self.view.project(world_m)
 
 
 def _depth_eye(depth: StreamInfo, picture: StreamInfo) -> DepthEye | None:
