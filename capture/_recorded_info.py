@@ -43,6 +43,8 @@ def checked_stream(described: dict[str, Any]) -> StreamInfo:
         raise ValueError("a placement that is none")
     if isinstance(lens, Intrinsics) and not _is_text(lens.model):
         raise ValueError("a lens that is none")
+    if not isinstance(info.faces, str):
+        raise TypeError("triangles that are none")
     return info
 
 

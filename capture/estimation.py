@@ -18,9 +18,11 @@ from capture import ring as kinds
 from capture.counters import CounterPage
 from capture.estimators import Estimator, InputKey, make_estimator
 from capture.frames import CameraInfo, Frame, StreamInfo
+from capture.mesh_faces import unpack_faces
 from capture.ring import FrameRing, RingFrame, RingSpec, drain_event
 from capture.spawn import Link
 from capture.specs import EstimatorSpec
+from codec.errors import EstimatorError
 from codec.records.layout import CLOCKS
 
 COUNTERS = ("heartbeat_ns", "seen", "estimated", "skipped", "failed", "mesh_stream", "taken_sequence")
@@ -209,6 +211,12 @@ def takes_cameras_one_by_one(estimator: Estimator) -> bool:
     return bool(getattr(estimator, "by_camera", False))
 
 
+def optional_inputs(estimator: Estimator) -> tuple[InputKey, ...]:
+    """Which of its inputs a set out of a recording may lack, see Estimator.optional_inputs."""
+    tell = getattr(estimator, "optional_inputs", None)
+    return tuple(tell()) if callable(tell) else ()
+
+
 def summary_of(estimator: Estimator) -> str:
     """What an estimator has to say at the end, see Estimator.summary; "" for nothing."""
     tell = getattr(estimator, "summary", None)
@@ -221,7 +229,20 @@ def estimator_info(
     cameras: Mapping[str, CameraInfo],
     pace: InputKey,
 ) -> CameraInfo:
-    """An estimator as the "camera" of its results; they lie in the frame of the camera that sets the pace."""
+    """An estimator as the "camera" of its results; they lie in the frame of the camera that sets the pace.
+
+    Raises EstimatorError where it announces triangles that its meshes cannot have.
+    """
+    for stream in outputs:
+        try:
+            faces = unpack_faces(stream.faces)
+        except ValueError as error:
+            raise EstimatorError(f"estimator {spec.name}: stream {stream.name}: {error}") from error
+        if faces is not None and faces.max() >= stream.width:
+            raise EstimatorError(
+                f"estimator {spec.name}: stream {stream.name} has {stream.width} points, and triangles that"
+                f" name point {faces.max()}"
+            )
     place = cameras[pace[0]].world_from_camera
     return CameraInfo(spec.name, "estimator", spec.kind, outputs, world_from_camera=place)
 

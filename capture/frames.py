@@ -53,6 +53,7 @@ class StreamInfo:
     metres, so that disparity in pixels = focal_baseline_px_m / depth in metres. The pixels are those that
     were matched, also where the image was shrunk afterwards; None where it is no stereo or nobody knows.
     `intrinsics_from_rig`: the rig file says the intrinsics, and may be wrong; else the camera itself does.
+    `faces` are the triangles of a mesh stream, as `mesh_faces.pack_faces` writes them; "" where nobody knows.
     """
 
     name: str
@@ -65,6 +66,7 @@ class StreamInfo:
     camera_from_stream: Matrix4 | None = None
     focal_baseline_px_m: float | None = None
     intrinsics_from_rig: bool = False
+    faces: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@
         outcome = work.run(tell)
 
 The recording is read only. What is interrupted goes on where it was: a second before the last results, so
-that an estimator that follows people has them again. A frame it cannot take costs its own results only.
+that an estimator that follows people has them again. A frame it cannot take costs its own results only. One
+that can use what comes later (`Estimator.estimate_recorded`) gives results late; files are the same.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from types import TracebackType
 from typing import Any, Final, Literal
 
 from capture import session
+from capture._late_answers import Answer, LateAnswers
 from capture.calibration import CameraCalibration
-from capture.estimation import estimator_info, summary_of, takes_cameras_one_by_one
+from capture.estimation import estimator_info, optional_inputs, summary_of, takes_cameras_one_by_one
 from capture.estimators import make_estimator
-from capture.frames import Frame
 from capture.recorded_sets import FrameSet, FrameSets, recorded_cameras
 from capture.recording import Recording
 from capture.result_files import ResultFiles
@@ -83,7 +84,13 @@ class RecordedEstimation:
             cameras = recorded_cameras(recording, calibration)
             outputs = self._estimator.open(cameras)
             keys = self._estimator.inputs()
-            self._sets = FrameSets(recording, keys, by_camera=takes_cameras_one_by_one(self._estimator))
+            self._sets = FrameSets(
+                recording,
+                keys,
+                by_camera=takes_cameras_one_by_one(self._estimator),
+                optional=optional_inputs(self._estimator),
+            )
+            self._asked = LateAnswers(self._estimator)
             self._session = self._begin(origin) if earlier is None else earlier
             self._held.enter_context(durable.hold(out))
             self._files = ResultFiles(
@@ -143,7 +150,9 @@ class RecordedEstimation:
             if time.monotonic() - checked_s > _CHECKPOINT_S:
                 # What was made ten seconds ago is on the disk by now, meshes of open segments included.
                 self._note(waiting_ns)
-                checked_s, waiting_ns = time.monotonic(), self._at_ns
+                checked_s, waiting_ns = time.monotonic(), self._at_ns - self._asked.late_ns
+        self._write(self._asked.rest(), outcome, say)
+        outcome.empty = outcome.seen - outcome.estimated - outcome.failed
         self._files.close()
         outcome.seconds = time.monotonic() - began_s
         outcome.summary = summary_of(self._estimator)
@@ -155,22 +164,36 @@ class RecordedEstimation:
         counts = found.is_pace and not is_warm_up
         outcome.seen += counts
         try:
-            results: list[Frame] = self._estimator.estimate(found.frames)
-            for result in results if counts else ():
-                self._files.append(result, found.epoch)
+            answers = self._asked.to(found)
         except StorageError:
             raise
         except Exception as error:  # an estimator is anybody's code: one frame must not end a night's work
             outcome.failed += counts
-            self._failures += 1
-            if self._failures <= _REPORT_FAILURES:
-                why = str(error) or type(error).__name__
-                say(f"estimator {self._spec.name} failed on what was taken at {found.at_ns} ns: {why}")
+            self._complain(error, found.at_ns, say)
             return
-        if counts and results:
-            outcome.estimated += 1
-        elif counts:
-            outcome.empty += 1
+        self._write(answers, outcome, say)
+
+    def _write(self, answers: list[Answer], outcome: EstimationOutcome, say: Say) -> None:
+        for epoch, results in answers:
+            at_ns = results[0].monotonic_ns
+            if at_ns <= self._done_ns:  # what it was warmed up with is on the disk
+                continue
+            try:
+                for result in results:
+                    self._files.append(result, epoch)
+            except StorageError:
+                raise
+            except Exception as error:  # as above: what it answers may be anything
+                outcome.failed += 1
+                self._complain(error, at_ns, say)
+            else:
+                outcome.estimated += 1
+
+    def _complain(self, error: Exception, at_ns: int, say: Say) -> None:
+        self._failures += 1
+        if self._failures <= _REPORT_FAILURES:
+            why = str(error) or type(error).__name__
+            say(f"estimator {self._spec.name} failed on what was taken at {at_ns} ns: {why}")
 
     def _note(self, done_ns: int) -> None:
         self._session["estimate"]["done_ns"] = done_ns

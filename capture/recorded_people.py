@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from capture.mesh_faces import Int32, faces_of
 from capture.mesh_frames import is_mesh, whole_number
 from capture.recording import RecordedFrame, RecordedStream, Recording
 from codec.errors import ConfigError
@@ -142,6 +143,12 @@ class RecordedPeople:
     def first_mesh(self) -> RecordedMesh:
         """Of the first mesh file: how many points there are in one. Raises FormatError or StorageError."""
         return _mesh_of(self._meshes[0].reader[0])
+
+    def faces(self) -> Int32 | None:
+        """The triangles (F, 3) of the meshes, None where nobody knows them. Raises as first_mesh()."""
+        mesh = self.first_mesh()
+        points = mesh.points_mm[:, : mesh.vertices]
+        return faces_of(self._meshes[0].reader.metadata, points[0]) if len(points) else None
 
     def close(self) -> None:
         """Safe to call twice."""

@@ -1,16 +1,17 @@
 """The frames of a recording as an estimator wants them: set by set, in the order of time.
 
-The first stream sets the pace; the others give the frame nearest to it, within half a frame. An estimator
-that takes cameras one at a time (`by_camera`) gets a set per camera instead, each when it was taken. Video
-files that were played belong together by their own times: how fast each of them was read says nothing. Knows
-recordings and times, no estimator.
+The first stream sets the pace; the others give the frame nearest to it, within half a frame. Where one has
+none there is no set; without a frame of an optional stream there is. An estimator that takes cameras one at a
+time (`by_camera`) gets a set per camera instead, each when it was taken. Video files that were played belong
+together by their own times: how fast each of them was read says nothing. Knows recordings and times, no
+estimator.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -68,10 +69,17 @@ class FrameSet:
 class FrameSets:
     """All sets of a recording; len() is how many, and frames_from() reads them."""
 
-    def __init__(self, recording: Recording, keys: Sequence[InputKey], *, by_camera: bool) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        keys: Sequence[InputKey],
+        *,
+        by_camera: bool,
+        optional: Collection[InputKey] = (),
+    ) -> None:
         """Raises EstimatorError where the recording lacks one of the streams."""
         self._streams = [_stream(recording, key) for key in keys]
-        self._keys = list(keys)
+        self._keys, self._optional = list(keys), frozenset(optional)
         self._taken_ns = _times_ns(self._streams)
         cameras = dict.fromkeys(camera for camera, _ in keys)
         groups = (
@@ -106,7 +114,11 @@ class FrameSets:
             before = (after - 1).clip(0)
             nearer = np.abs(own_ns[before] - at_ns) <= np.abs(own_ns[after] - at_ns)
             nearest = np.where(nearer, before, after)
-            whole &= np.abs(own_ns[nearest] - at_ns) <= skew_ns
+            is_near = np.abs(own_ns[nearest] - at_ns) <= skew_ns
+            if self._keys[other] in self._optional:
+                nearest = np.where(is_near, nearest, -1)
+            else:
+                whole &= is_near
             columns.append(nearest)
         return at_ns[whole], np.stack(columns, 1)[whole]
 

@@ -152,6 +152,10 @@ class Recording:
 
         Files that cannot be read, wholly or in part, are listed in `damage`.
         """
+        return (frame for _, frame in self.meshes_and_metadata())
+
+    def meshes_and_metadata(self) -> Iterator[tuple[object, dict[str, Any]]]:
+        """The same, each with the metadata of the file that it lies in."""
         recent: deque[tuple[int | None, int | None]] = deque(maxlen=_MESH_REPEATS)
         for path in self.mesh_paths:
             before = frozenset(recent)
@@ -164,7 +168,7 @@ class Recording:
                         )
                         if key[0] is None or key not in before:
                             recent.append(key)
-                            yield frame
+                            yield reader.metadata, frame
                     note = reader.damage
             except (FormatError, StorageError) as error:
                 note = str(error)

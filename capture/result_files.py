@@ -19,6 +19,7 @@ from typing import Any, Literal
 from capture import session
 from capture.encoding import encode, stream_format
 from capture.frames import CameraInfo, Frame
+from capture.mesh_faces import mesh_metadata
 from capture.people import MeshSeries
 from capture.ring import FRAME, RingFrame
 from capture.segments import CameraFiles, SegmentLimits
@@ -72,7 +73,7 @@ class ResultFiles:
         described = asdict(info)
         self._formats = [stream_format(stream, BELOW_SENSOR_NOISE) for stream in described["streams"]]
         self._index = {stream.name: i for i, stream in enumerate(info.streams)}
-        metadata = {"camera": {key: described[key] for key in ("name", "backend", "model")}}
+        metadata = mesh_metadata(described)
         self._meshes = MeshSeries(self._folder, metadata=metadata, codec=mesh_codec, preset=mesh_preset)
         self._described = described
         self._last_ns = self._on_disk()

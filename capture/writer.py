@@ -28,6 +28,7 @@ from capture.counters import CounterPage
 from capture.effort import EffortLadder, Load
 from capture.lane import Lane, LaneLoad, LaneSettings
 from capture.lane_account import CameraCounts
+from capture.mesh_faces import mesh_metadata
 from capture.people import MeshSeries
 from capture.reserve import Reserve, ReserveMb
 from capture.ring import FrameRing, RingSpec, drain_event
@@ -176,7 +177,7 @@ class _Writer:
         )
         meshes = None
         if "mesh" in formats:
-            metadata = {"camera": {key: camera[key] for key in ("name", "backend", "model")}}
+            metadata = mesh_metadata(camera)
             meshes = MeshSeries(
                 folder, metadata=metadata, codec=self._job.mesh_codec, preset=self._job.mesh_preset
             )

@@ -3,9 +3,8 @@
 Owns identities. A person is where their tracker has them, going on as fast as they went; a detection belongs
 to the person whose projected body it lies upon, by the cheapest pairing (`assignment`), and detections of
 other cameras whose lines of sight meet those of a person's own count as theirs even where the body is not yet
-in its place. Nobody is made of a single detection: it takes three of one camera that follow each other, or
-two cameras that agree. Whoever none of their cameras has found for a second is gone; while such a camera is
-silent, that is not held against them, for `HOLD_S` at most.
+in its place. Nobody is made of a single detection (`candidates`). Whoever none of their cameras has found for
+a second is gone; while such a camera is silent, that is not held against them, for `HOLD_S` at most.
 
 Detections may come from all cameras at once or from one after the other, at any rate, and a little late.
 What is not finite, too little of a body, or nowhere near anybody makes nobody; how many people and candidates
@@ -25,6 +24,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import numpy as np
 
 from capture.body.assignment import assign
+from capture.body.candidates import AGREE_M, FRESH_S, NEAR, SPEED_M_S, Candidate, Candidates, Sighting
 from capture.body.kinematics import Float64
 from capture.body.likeness import (
     bodies_apart_m,
@@ -41,9 +41,6 @@ from capture.body.views import Observation
 GONE_S: Final = 1.0
 HOLD_S: Final = 5.0
 
-_HITS: Final = 3  # of one camera, before somebody is there
-_CANDIDATE_S: Final = 1.0
-_NEAR: Final = 0.25  # heights of a person between a detection and its person
 _WALKS: Final = 0.6  # heights a second that somebody unseen may have gone unexpectedly
 _FARTHEST: Final = 1.0
 _TWISTED: Final = 0.6  # of the distance that remains, where a detector took left for right
@@ -52,9 +49,6 @@ _SURE: Final = (
 )
 _PLACED_S: Final = 1.0
 _SAME: Final = 0.08  # heights between two boxes around one person
-_AGREE_M: Final = 0.1  # by which lines of sight to one person miss each other, with what key points lie off
-_SPEED_M_S: Final = 1.0  # what a person may go between the looks of two cameras
-_FRESH_S: Final = 0.15
 _TWIN_M: Final = 0.25
 _COMPANY_S: Final = 2.0
 _LONGEST_STEP_S: Final = 0.5  # for which a velocity is believed
@@ -93,6 +87,8 @@ class Person(Generic[TrackT_co]):
     seen_s: float
     cameras: tuple[str, ...]
     """Whose detections of this call were theirs."""
+    sightings: tuple[Sighting, ...] = ()
+    """Of somebody who was not known before this call: what it was made of, in the order of time."""
 
 
 @dataclass(slots=True)
@@ -126,16 +122,6 @@ class _Known(Generic[TrackT]):
         return max(look.time_s for look in self.looks.values())
 
 
-@dataclass(slots=True)
-class _Candidate:
-    """Somebody who may be there: detections of one camera that follow each other."""
-
-    camera: str
-    observation: Observation
-    time_s: float
-    hits: int = 1
-
-
 class People(Generic[TrackT]):
     """All people before a rig of calibrated cameras; `make_tracker` makes the tracker of a new one."""
 
@@ -150,7 +136,7 @@ class People(Generic[TrackT]):
         self._make_tracker = make_tracker
         self._most = most_people
         self._known: list[_Known[TrackT]] = []
-        self._candidates: list[_Candidate] = []
+        self._candidates = Candidates(4 * most_people)
         self._reported_s: dict[str, float] = {}
         self._newest_s = -math.inf
         self._identities = itertools.count(1)
@@ -173,12 +159,18 @@ class People(Generic[TrackT]):
             usable = sorted(usable, key=lambda seen: -float(seen.confidences.sum()))[: 2 * self._most]
             usable = [self._the_right_way_round(seen, time_s) for seen in usable]
             left = self._recognise(camera, usable, time_s, found)
-            self._follow_candidates(camera, left, time_s)
+            self._candidates.follow(camera, left, time_s)
         self._track(time_s, found)
-        self._make_people(time_s, found)
+        made = self._make_people(time_s, found)
         self._let_go(time_s, detections, found)
         return [
-            Person(known.identity, known.track, known.seen_s, tuple(found[known.identity]))
+            Person(
+                known.identity,
+                known.track,
+                known.seen_s,
+                tuple(found[known.identity]),
+                made.get(known.identity, ()),
+            )
             for known in self._known
             if known.identity in found
         ]
@@ -227,7 +219,7 @@ class People(Generic[TrackT]):
         return other if is_twisted else seen
 
     def _gate(self, known: _Known[TrackT], time_s: float) -> float:
-        return min(_NEAR + _WALKS * max(time_s - known.seen_s, 0.0), _FARTHEST)
+        return min(NEAR + _WALKS * max(time_s - known.seen_s, 0.0), _FARTHEST)
 
     def _apart(self, known: _Known[TrackT], camera: str, seen: Observation, time_s: float) -> float:
         """In heights of a person; what the person's other cameras say weighs more than a poor fit."""
@@ -235,12 +227,12 @@ class People(Generic[TrackT]):
         if apart <= _SURE and time_s - known.placed_s <= _PLACED_S:
             return apart
         others = [look for name, look in known.looks.items() if name != camera]
-        fresh = [look for look in others if abs(time_s - look.time_s) <= _FRESH_S]
+        fresh = [look for look in others if abs(time_s - look.time_s) <= FRESH_S]
         if not fresh:
             return apart
         look = max(fresh, key=lambda one: one.time_s)
-        miss_m = views_apart_m(look.observation, seen) - _SPEED_M_S * abs(time_s - look.time_s)
-        return min(apart, _SURE + max(miss_m, 0.0)) if miss_m <= _AGREE_M else apart + miss_m
+        miss_m = views_apart_m(look.observation, seen) - SPEED_M_S * abs(time_s - look.time_s)
+        return min(apart, _SURE + max(miss_m, 0.0)) if miss_m <= AGREE_M else apart + miss_m
 
     def _track(self, time_s: float, found: Mapping[int, Mapping[str, Observation]]) -> None:
         for known in self._known:
@@ -249,7 +241,7 @@ class People(Generic[TrackT]):
                 track = known.tracker.update(time_s, seen)
                 if track is not None:
                     self._place(known, track, time_s)
-                    fresh = [look for look in known.looks.values() if time_s - look.time_s <= _FRESH_S]
+                    fresh = [look for look in known.looks.values() if time_s - look.time_s <= FRESH_S]
                     if len(fresh) > 1 or any(one.targets_m is not None for one in seen):
                         known.placed_s = time_s
 
@@ -272,24 +264,14 @@ class People(Generic[TrackT]):
 
     # ---- new people ----------------------------------------------------------------------------------------
 
-    def _follow_candidates(self, camera: str, left: Sequence[Observation], time_s: float) -> None:
-        own = [candidate for candidate in self._candidates if candidate.camera == camera]
-        costs = [[sightings_apart(candidate.observation, seen) for seen in left] for candidate in own]
-        pairs = assign(np.reshape(costs, (len(own), len(left))), _NEAR)
-        for row, column in pairs:
-            own[row].observation, own[row].time_s = left[column], time_s
-            own[row].hits += 1
-        new = sorted(set(range(len(left))) - {column for _, column in pairs})
-        self._candidates += [_Candidate(camera, left[column], time_s) for column in new]
-        self._candidates = [one for one in self._candidates if time_s - one.time_s <= _CANDIDATE_S]
-        # The longest followed stay, where there are more than there can be people.
-        self._candidates.sort(key=lambda one: -one.hits)
-        del self._candidates[4 * self._most :]
-
-    def _make_people(self, time_s: float, found: dict[int, dict[str, Observation]]) -> None:
-        for group in self._agreeing(time_s):
+    def _make_people(
+        self, time_s: float, found: dict[int, dict[str, Observation]]
+    ) -> dict[int, tuple[Sighting, ...]]:
+        """Of each new person, by identity, the sightings that they were made of."""
+        made: dict[int, tuple[Sighting, ...]] = {}
+        for group in self._candidates.agreeing(time_s):
             if len(self._known) >= self._most:
-                return
+                break
             # Only somebody who was seen just now.
             if max(candidate.time_s for candidate in group) < time_s:
                 continue
@@ -298,15 +280,14 @@ class People(Generic[TrackT]):
                 continue
             seen = {candidate.camera: candidate for candidate in group}
             # Whatever comes of it: the next attempt wants new detections.
-            taken = {id(candidate) for candidate in group}
-            self._candidates = [one for one in self._candidates if id(one) not in taken]
+            self._candidates.spend(group)
             tracker = self._make_tracker()
             track = tracker.update(time_s, [candidate.observation for candidate in seen.values()])
             points = None if track is None else self._points_of(track)
             if track is None or points is None:
                 continue
             # A body that is nowhere near one of its own detections mixes up two people.
-            if max(body_apart(points, candidate.observation) for candidate in group) > _NEAR:
+            if max(body_apart(points, candidate.observation) for candidate in group) > NEAR:
                 continue
             if any(
                 bodies_apart_m(points, known.predicted(time_s)) < _TWIN_M
@@ -317,42 +298,20 @@ class People(Generic[TrackT]):
             known = _Known(next(self._identities), tracker, track, points, time_s)
             known.looks = {name: _Look(one.observation, one.time_s) for name, one in seen.items()}
             self._known.append(known)
+            self._candidates.drop(group)
             found[known.identity] = {name: one.observation for name, one in seen.items()}
+            sightings = [sighting for candidate in group for sighting in candidate.sightings]
+            made[known.identity] = tuple(sorted(sightings, key=lambda sighting: sighting.time_s))
+        return made
 
     def _is_of_known(
-        self, candidate: _Candidate, time_s: float, found: Mapping[int, Mapping[str, Observation]]
+        self, candidate: Candidate, time_s: float, found: Mapping[int, Mapping[str, Observation]]
     ) -> bool:
         return any(
             candidate.camera not in found.get(known.identity, ())
-            and body_apart(known.predicted(time_s), candidate.observation) < 0.5 * _NEAR
+            and body_apart(known.predicted(time_s), candidate.observation) < 0.5 * NEAR
             for known in self._known
         )
-
-    def _agreeing(self, time_s: float) -> list[list[_Candidate]]:
-        """Candidates that are somebody: several cameras' that agree, then those followed long enough."""
-        fresh = [one for one in self._candidates if time_s - one.time_s <= _FRESH_S]
-        pairs = []
-        for i, j in itertools.combinations(range(len(fresh)), 2):
-            if fresh[i].camera != fresh[j].camera:
-                between_s = abs(fresh[i].time_s - fresh[j].time_s)
-                miss_m = views_apart_m(fresh[i].observation, fresh[j].observation) - _SPEED_M_S * between_s
-                if miss_m <= _AGREE_M:
-                    pairs.append((miss_m, i, j))
-        groups: list[list[int]] = []
-        linked = {(i, j) for _, i, j in pairs} | {(j, i) for _, i, j in pairs}
-        for _, i, j in sorted(pairs):
-            of_i = next((group for group in groups if i in group), None)
-            of_j = next((group for group in groups if j in group), None)
-            if of_i is None and of_j is None:
-                groups.append([i, j])
-            elif of_i is None or of_j is None:
-                group, new = (of_j, i) if of_i is None else (of_i, j)
-                cameras = {fresh[k].camera for k in group or ()}
-                if group and fresh[new].camera not in cameras and all((new, k) in linked for k in group):
-                    group.append(new)
-        grouped = {k for group in groups for k in group}
-        alone = [[k] for k, one in enumerate(fresh) if k not in grouped and one.hits >= _HITS]
-        return [[fresh[k] for k in group] for group in [*groups, *alone]]
 
     # ---- people who are gone -------------------------------------------------------------------------------
 

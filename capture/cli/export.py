@@ -12,11 +12,13 @@ from capture.cli._kernels import warn_of_showing
 from capture.cli._progress import Progress
 from capture.cli._tables import as_text, plural
 from capture.export import FORMATS, ExportJob, Selection, export
+from capture.mesh_faces import read_faces
 from capture.recording import Recording
 from codec.errors import ConfigError
 
 HELP = "write a recording as files that other programs open"
 _DECODING = ("png", "npz", "mp4", "frames")  # the formats that show pictures
+_MESHES = ("obj", "ply")
 _FORMAT_LIST = "\n".join(f"  {name:<7}{what}" for name, (_, what) in FORMATS.items())
 EPILOG = f"""formats:
 {_FORMAT_LIST}
@@ -35,6 +37,9 @@ joints in millimetres (and uncertainties in metres) of all people one after the 
 of each frame its number, monotonic_ns, how many people, and the camera; NaN for what nobody knew. Meshes are
 of no camera: --camera leaves them out.
 obj, ply: mesh_000000.obj is the first person of the first mesh, mesh_000000_person1.obj the next person.
+Triangles are those that the recording names. Not every estimator knows them (nlf without body_model does
+not): then --faces takes them from a SMPL model (.pkl, .npz) or an array of triangles (.npy), and without it
+meshes are clouds of points. npz has an array of them where they are known.
 frames: each file is a u32 length and an LZ4 frame of the raw little-endian z16, as proposed in issue 8117
 of librealsense; `cat Frame_*.depth` makes the proposal's single file. Each time a camera was opened begins
 a Capture folder.
@@ -57,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera", metavar="NAME", action="append", help="only this one; may be repeated")
     parser.add_argument("--every", metavar="N", type=int, default=1, help="every Nth frame only")
     parser.add_argument("--from", metavar="S", type=float, dest="from_s", help="from second S on")
+    parser.add_argument(
+        "--faces", metavar="FILE", type=Path, help="obj, ply: triangles of meshes that name none"
+    )
     parser.add_argument("--to", metavar="S", type=float, dest="to_s", help="up to second S of the recording")
 
 
@@ -68,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"{option} {value_s:g}: must be a number of seconds, 0 or more")
     if args.from_s is not None and args.to_s is not None and args.to_s <= args.from_s:
         raise ConfigError(f"--from {args.from_s:g} --to {args.to_s:g}: nothing lies between them")
+    if args.faces is not None and args.format not in _MESHES:
+        raise ConfigError(f"--faces {args.faces}: --format {args.format} has no triangles")
+    faces = None if args.faces is None else read_faces(args.faces)
     selection = Selection(tuple(args.camera or ()), args.every, args.from_s, args.to_s)
     with Recording(args.path) as recording:
         check_new_folder(args.out, source=args.path)
@@ -78,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 if not args.camera or name.rpartition("/")[0] in args.camera
             )
         bars: list[Progress] = []
-        job = ExportJob(recording, args.out, args.format, selection, begin=_begin(args.format, bars))
+        job = ExportJob(recording, args.out, args.format, selection, faces, begin=_begin(args.format, bars))
         try:
             export(args.format, job)
         finally:

@@ -37,6 +37,11 @@ class Estimator(Protocol):
     `by_camera` is true gets the frames of one camera at a time instead, whenever that camera has new ones, in
     the order in which they were taken: cameras need not be in step then. Its results are those for the first
     input's frames. Where it has a method `summary() -> str`, the sentence that gives is told at the end.
+
+    One that can use what comes later has `estimate_recorded(frames)`, which is called in place of estimate()
+    over a recording: results may come up to `hindsight_s` of the recording after their frames, in order, and
+    `finish()` gives what is left at the end. A method `optional_inputs() -> tuple[InputKey, ...]` names those
+    that sets out of a recording may lack; the first one of a camera never.
     """
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:

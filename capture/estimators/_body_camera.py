@@ -8,7 +8,7 @@ need not be aligned to colour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +22,7 @@ from capture.estimators import InputKey
 from capture.frames import CameraInfo, Frame, Intrinsics, StreamInfo
 from capture.keypoints import PersonKeypoints
 from capture.keypoints.joint_sets import to_lsp14
+from capture.lenses import Lens, lens_of
 from codec.errors import EstimatorError
 
 Float64 = npt.NDArray[np.float64]
@@ -41,13 +42,14 @@ class DepthEye:
     stream: str
     scale_m: float
     view: View
+    lens: Lens
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BodyCamera:
     """`picture` is the stream that key points are found in; `depth_eye` the depth beside it, or None.
 
-    `distortion` (4 or more,) is that of the picture's lens, in OpenCV's order; zeros where nothing is known.
+    `view` is that of a camera which is this one but for what `lens` bends.
     """
 
     name: str
@@ -56,12 +58,12 @@ class BodyCamera:
     depth_eye: DepthEye | None
     knows_lens: bool
     knows_place: bool
-    distortion: Float64
-    _matrix: Float64
+    lens: Lens
 
     @classmethod
     def of(cls, estimator: str, info: CameraInfo, *, use_depth: bool) -> BodyCamera:
-        """Raises EstimatorError for a camera without pictures, or whose calibration is none."""
+        """Raises EstimatorError for a camera without pictures, or whose calibration is none or of a kind that
+        is not known."""
         streams = {stream.name: stream for stream in info.streams}
         name = next((name for name in _PICTURES if name in streams), None)
         if name is None:
@@ -71,33 +73,33 @@ class BodyCamera:
             )
         picture = streams[name]
         depth = streams.get("depth") if use_depth else None
-        lens = picture.intrinsics or _guessed_lens(picture)
-        matrix = np.array([[lens.fx, 0.0, lens.cx], [0.0, lens.fy, lens.cy], [0.0, 0.0, 1.0]])
-        distortion = np.zeros(5)
-        if lens.model == "brown_conrady" and len(lens.coefficients) in (4, 5, 8, 12, 14):
-            distortion = np.array(lens.coefficients, np.float64)
+        known = picture.intrinsics or _guessed_lens(picture)
+        lens = _lens(estimator, info.name, picture.name, known)
         try:
             world_from_picture = _pose(info.world_from_camera) @ _pose(picture.camera_from_stream)
             view = View(
-                np.array([lens.fx, lens.fy]),
-                np.array([lens.cx, lens.cy]),
+                np.array([known.fx, known.fy]),
+                np.array([known.cx, known.cy]),
                 np.asarray(np.linalg.inv(world_from_picture), np.float64),
             )
-            eye = None if depth is None else _depth_eye(depth, picture)
+            eye = None if depth is None else _depth_eye(estimator, info.name, depth, picture)
         except (ValueError, np.linalg.LinAlgError) as error:
             raise EstimatorError(
                 f"estimator {estimator}: the calibration of camera {info.name} is none: {error}"
             ) from error
         knows_place = info.world_from_camera is not None
-        return cls(
-            info.name, picture, view, eye, picture.intrinsics is not None, knows_place, distortion, matrix
-        )
+        return cls(info.name, picture, view, eye, picture.intrinsics is not None, knows_place, lens)
 
     @property
     def inputs(self) -> tuple[InputKey, ...]:
         """The picture first: it sets the pace."""
         own = [self.picture.name] if self.depth_eye is None else [self.picture.name, self.depth_eye.stream]
         return tuple((self.name, stream) for stream in own)
+
+    def depth_in(self, frames: Mapping[InputKey, Frame]) -> npt.NDArray[np.generic] | None:
+        """The depth picture among these frames of the camera; None where there is none of this moment."""
+        frame = None if self.depth_eye is None else frames.get((self.name, self.depth_eye.stream))
+        return None if frame is None else frame.data
 
     def decoded(self, frame: Frame) -> npt.NDArray[np.uint8]:
         """The picture in a frame of its: (height, width, 3) BGR, or (height, width) where it is grey.
@@ -122,7 +124,9 @@ class BodyCamera:
         points, confidences = to_lsp14(person.joint_set, person.points_px, person.confidences)
         known = np.asarray((np.abs(points) < _FARTHEST_PX).all(axis=1), np.bool_)  # which NaN is not
         points, confidences = np.where(known[:, None], points, 0.0), np.where(known, confidences, 0.0)
-        straight = self._undistorted(points)
+        straight = self.lens.straightened(points)
+        known &= np.isfinite(straight).all(axis=1)  # what is far outside of a bent picture is nowhere
+        straight, confidences = np.where(known[:, None], straight, 0.0), np.where(known, confidences, 0.0)
         targets = weights = None
         if depth is not None and self.depth_eye is not None:
             targets, weights = self._targets(straight, confidences, np.asarray(depth, np.uint16))
@@ -130,12 +134,6 @@ class BodyCamera:
         if person.world_m is not None:
             world, _ = to_lsp14(person.joint_set, person.world_m, person.confidences)
         return Observation(self.view, straight, confidences, targets, weights, world)
-
-    def _undistorted(self, points: Float64) -> Float64:
-        if not self.distortion.any():
-            return points
-        straight = cv2.undistortPoints(points[:, None], self._matrix, self.distortion, P=self._matrix)
-        return np.asarray(straight, np.float64).reshape(-1, 2)
 
     def _targets(
         self, points: Float64, confidences: Float64, depth: npt.NDArray[np.uint16]
@@ -148,7 +146,8 @@ class BodyCamera:
         targets, weights = np.zeros((len(points), 3)), np.zeros(len(points))
         # Where a line of sight meets the depth picture depends on how far it goes: a few turns settle it.
         for _ in range(_SIGHT_TURNS):
-            pixels = eye.view.project(rays * distance_m[:, None])
+            sights = (eye.view.project(rays * distance_m[:, None]) - eye.view.centre_px) / eye.view.focal_px
+            pixels = eye.lens.pixels(sights)
             seen = np.asarray(np.isfinite(pixels).all(axis=1), np.bool_)
             targets, weights = targets_from_depth(
                 depth,
@@ -157,6 +156,8 @@ class BodyCamera:
                 np.where(seen, confidences, 0.0),
                 depth_scale_m=eye.scale_m,
             )
+            if not eye.lens.is_straight:  # the depth is that of the pixel, the direction that of the sight
+                targets[:, :2] = np.where(seen[:, None], sights, 0.0) * targets[:, 2:]
             targets = eye.view.to_world(targets)  # its "world" is the picture's camera
             found = weights > 0
             if not found.any():
@@ -164,24 +165,27 @@ class BodyCamera:
             distance_m = np.where(found, targets[:, 2], np.median(targets[found, 2]))
         return np.where(weights[:, np.newaxis] > 0, targets, 0.0), weights
 
-    def boxes_px(self, people_m: Sequence[Float64]) -> Float64:
-        """(n, 4) left, top, right, bottom around people (points in the world), for sources that want them."""
-        boxes = []
-        for points in people_m:
-            pixels = self.view.project(points)
-            seen = pixels[np.isfinite(pixels).all(axis=1)]
-            if len(seen) >= 4:
-                boxes.append([*seen.min(axis=0), *seen.max(axis=0)])
-        return np.array(boxes, np.float64).reshape(-1, 4)
+    def pixels_of(self, world_m: Float64) -> Float64:
+        """Where points of the world (n, 3) are in the picture: (n, 2), NaN for those behind the camera or far
+        beside its picture."""
+        view = self.view
+        return self.lens.pixels((view.project(world_m) - view.centre_px) / view.focal_px)
 
 
-def _depth_eye(depth: StreamInfo, picture: StreamInfo) -> DepthEye | None:
+def _lens(estimator: str, camera: str, stream: str, known: Intrinsics) -> Lens:
+    try:
+        return lens_of(known)
+    except ValueError as error:
+        raise EstimatorError(f"estimator {estimator}: camera {camera}, {stream}: {error}") from error
+
+
+def _depth_eye(estimator: str, camera: str, depth: StreamInfo, picture: StreamInfo) -> DepthEye | None:
     lens = depth.intrinsics
     if lens is None or not depth.depth_scale_m:
         return None
     depth_from_picture = np.linalg.inv(_pose(depth.camera_from_stream)) @ _pose(picture.camera_from_stream)
     view = View(np.array([lens.fx, lens.fy]), np.array([lens.cx, lens.cy]), depth_from_picture)
-    return DepthEye(depth.name, depth.depth_scale_m, view)
+    return DepthEye(depth.name, depth.depth_scale_m, view, _lens(estimator, camera, depth.name, lens))
 
 
 def _guessed_lens(picture: StreamInfo) -> Intrinsics:

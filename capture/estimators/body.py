@@ -2,18 +2,20 @@
 
 Every camera is taken when its picture comes (`by_camera`): each picture's key points are one step of the
 tracking of the people they belong to. Results are made for the pictures of the first camera: everybody who
-is known then, in world coordinates (with one camera of unknown place: in its own). See `people_results` for
-what comes out; the meta of each result has who is who ("ids").
+is known then, in world coordinates (with one camera of unknown place: in its own). Live, it takes a few
+pictures until somebody is known; over a recording they are in those, too (`_hindsight`). See `people_results`
+for what comes out; the meta of each result has who is who ("ids").
 
 Options: keypoints (a kind of `capture.keypoints`), keypoint_options (its own), model (a SMPL file or folder;
 else our own body), gender, prior (a pose prior's file), meshes (true), depth (true: that of the cameras is
 used), people (the most there can be, 4), depth_maps (false; true: a depth map and a mask of the people for
-each camera, see `_people_maps`). Sources that need to be told where people are get boxes around the bodies of
-the frame before.
+each camera, see `_people_maps`). Sources that need to be told where people are look around the last meshes,
+and for others beside them (`_where_to_look`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,19 +24,20 @@ import numpy.typing as npt
 
 from capture.body.model import BodyModel
 from capture.body.people import People, Person
-from capture.body.points import BodyPoints
 from capture.body.prior import PosePrior, default_prior
 from capture.body.procedural import procedural_body
 from capture.body.tracker import Track, Tracker
 from capture.estimators import InputKey
 from capture.estimators._body_camera import BodyCamera
 from capture.estimators._cameras import camera_named
+from capture.estimators._hindsight import HINDSIGHT_S, Hindsight, Moment
 from capture.estimators._options import checked_options
 from capture.estimators._people_maps import PeopleMaps
+from capture.estimators._where_to_look import Gaze
 from capture.estimators.people_results import MOST_PEOPLE, PeopleResults
 from capture.estimators.truth import true_parameters
 from capture.frames import CameraInfo, Frame, StreamInfo
-from capture.keypoints import KeypointSource, open_source
+from capture.keypoints import KeypointSource, PersonKeypoints, open_source
 from capture.specs import EstimatorSpec
 from codec.errors import EstimatorError
 
@@ -60,6 +63,7 @@ class BodyEstimator:
     """See the module; `capture.estimators.Estimator` for the methods."""
 
     by_camera = True
+    hindsight_s = HINDSIGHT_S
 
     def __init__(self, spec: EstimatorSpec) -> None:
         """Raises EstimatorError for options it does not have."""
@@ -67,9 +71,12 @@ class BodyEstimator:
         self._options = _checked(spec.name, spec.options)
         self._cameras: dict[str, BodyCamera] = {}
         self._sources: dict[str, KeypointSource] = {}
+        self._gazes: dict[str, Gaze] = {}
         self._seen: dict[int, Person[Track]] = {}
+        self._skins: dict[int, tuple[Track, Float64]] = {}
         self._errors_mm: list[float] = []
         self._first = ""
+        self._newest_s = -math.inf
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
         """Raises EstimatorError where a camera lacks what it takes, ConfigError and MissingExtraError for the
@@ -85,10 +92,14 @@ class BodyEstimator:
         prior = self._load_prior()
         for name in self._wanted:
             self._sources[name] = self._open_source(cameras[name])
-        self._people: People[Track] = People(
-            self._model, lambda: Tracker(self._model, prior=prior), most_people=self._options["people"]
-        )
-        self._points = BodyPoints(self._model)
+            if self._options["keypoints"] in _WANT_BOXES:
+                self._gazes[name] = Gaze(self._sources[name])
+
+        def new_tracker() -> Tracker:
+            return Tracker(self._model, prior=prior)
+
+        self._people: People[Track] = People(self._model, new_tracker, most_people=self._options["people"])
+        self._hindsight = Hindsight(new_tracker)
         fps = self._cameras[self._first].picture.fps
         self._results = PeopleResults(self._model, fps, meshes=self._options["meshes"])
         mapped = list(self._cameras.values()) if self._options["depth_maps"] else []
@@ -129,46 +140,74 @@ class BodyEstimator:
         """Of each camera its picture, and its depth where it has some."""
         return tuple(key for camera in self._cameras.values() for key in camera.inputs)
 
+    def optional_inputs(self) -> tuple[InputKey, ...]:
+        """Depth: a camera's first pictures may come before its first depth, and have people in them, too."""
+        return tuple(key for camera in self._cameras.values() for key in camera.inputs[1:])
+
     def estimate(self, frames: Mapping[InputKey, Frame]) -> list[Frame]:
         """Follow the people in one camera's picture; results for those of the first camera."""
+        moment = self._look(frames)
+        return [] if moment is None else self._tell(moment)
+
+    def estimate_recorded(self, frames: Mapping[InputKey, Frame]) -> list[Frame]:
+        """The same where results may come a second late: they have people from their first picture on."""
+        moment = self._look(frames)
+        if moment is not None:
+            self._hindsight.add(moment)
+        return [result for due in self._hindsight.due(self._newest_s) for result in self._tell(due)]
+
+    def finish(self) -> list[Frame]:
+        """What estimate_recorded() still held."""
+        return [result for moment in self._hindsight.rest() for result in self._tell(moment)]
+
+    def _look(self, frames: Mapping[InputKey, Frame]) -> Moment | None:
+        """Follow the people in a picture; who is there, where it is one of the first camera."""
         camera = self._cameras[next(iter(frames))[0]]
         picture = frames[camera.name, camera.picture.name]
-        depth = None if camera.depth_eye is None else frames[camera.name, camera.depth_eye.stream].data
-        time_s = picture.monotonic_ns / 1e9
-        found = self._sources[camera.name].detect(
-            camera.decoded(picture),
-            time_s=time_s,
-            boxes_px=self._boxes(camera, time_s),
-            number=picture.number,
-            meta=picture.meta,
-        )
+        time_s = self._newest_s = picture.monotonic_ns / 1e9
+        found = self._found(camera, picture, time_s)
+        depth = camera.depth_in(frames)
         people = self._people.update(time_s, {camera.name: camera.observations(found, depth)})
-        self._seen |= {person.identity: person for person in people}
+        for person in people:
+            self._seen[person.identity] = person
+            self._hindsight.look_back(person, time_s)
         known = set(self._people.identities)
         self._seen = {who: person for who, person in self._seen.items() if who in known}
+        self._skins = {who: skin for who, skin in self._skins.items() if who in known}
         if camera.name != self._first:
-            return []
-        return self._tell(picture, time_s)
-
-    def _boxes(self, camera: BodyCamera, time_s: float) -> Float64 | None:
-        if self._options["keypoints"] not in _WANT_BOXES:
             return None
-        bodies = [self._points_of(person) for person in self._seen.values() if _is_fresh(person, time_s)]
-        boxes = camera.boxes_px(bodies)
-        return boxes if len(boxes) else None
-
-    def _points_of(self, person: Person[Track]) -> Float64:
-        track = person.track
-        return self._points.values(track.pose, track.betas) + track.translation
-
-    def _tell(self, picture: Frame, time_s: float) -> list[Frame]:
         shown = [person for person in self._seen.values() if _is_fresh(person, time_s)]
-        shown.sort(key=lambda person: person.identity)
-        people = [person.track.parameters() for person in shown]
-        meta: dict[str, Any] = {"ids": [person.identity for person in shown]}
-        truth = true_parameters(self._name, self._first, picture)
-        if truth is not None and people:
-            error_mm = self._error_mm(people, truth)
+        parameters = {person.identity: person.track.parameters() for person in shown}
+        return Moment(picture, time_s, parameters, true_parameters(self._name, self._first, picture))
+
+    def _found(self, camera: BodyCamera, frame: Frame, time_s: float) -> list[PersonKeypoints]:
+        picture = camera.decoded(frame)
+        gaze = self._gazes.get(camera.name)
+        if gaze is None:
+            source = self._sources[camera.name]
+            return source.detect(picture, time_s=time_s, number=frame.number, meta=frame.meta)
+        followed = [person for person in self._seen.values() if _is_fresh(person, time_s)]
+        pixels = [camera.pixels_of(self._skin_of(person)) for person in followed]
+        is_full = len(followed) >= self._options["people"]
+        return gaze.detect(
+            picture, pixels, time_s=time_s, is_full=is_full, number=frame.number, meta=frame.meta
+        )
+
+    def _skin_of(self, person: Person[Track]) -> Float64:
+        """The vertices (V, 3) of somebody as they were seen last, made once for all cameras."""
+        held = self._skins.get(person.identity)
+        if held is None or held[0] is not person.track:
+            track = person.track
+            skin = self._model.skin(track.pose, track.betas, track.translation).astype(np.float64)
+            held = self._skins[person.identity] = (track, skin)
+        return held[1]
+
+    def _tell(self, moment: Moment) -> list[Frame]:
+        picture, identities = moment.source, sorted(moment.people)
+        people = [moment.people[identity] for identity in identities]
+        meta: dict[str, Any] = {"ids": identities}
+        if moment.truth is not None and people:
+            error_mm = self._error_mm(people, moment.truth)
             self._errors_mm.append(error_mm)
             meta["truth_error_mm"] = round(error_mm, 1)
         return self._results.frames(picture, people, meta) + self._maps.frames(picture, people)

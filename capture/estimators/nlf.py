@@ -90,6 +90,7 @@ class NlfEstimator:
         self._identities = Identities()
         self._matrix = np.eye(3)
         self._straightens = False
+        self._map: npt.NDArray[np.float32] | None = None
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
         """Load the file and try it on a black picture. Raises EstimatorError where it cannot be used here,
@@ -100,8 +101,9 @@ class NlfEstimator:
         file = NlfFile(f"estimator {self._name}", given_path(self._options["model"]), self._options["device"])
         self._refuse_name(file)
         self._matrix = self._matrix_of(camera)
-        self._straightens = bool(camera.distortion.any()) and (
-            len(camera.distortion) > _OWN_DISTORTION or "distortion_coeffs" not in file.keywords
+        own = camera.lens.opencv_coefficients
+        self._straightens = not camera.lens.is_straight and (
+            own is None or len(own) > _OWN_DISTORTION or "distortion_coeffs" not in file.keywords
         )
         file.give(self._keywords(camera))
         size = camera.picture.height, camera.picture.width
@@ -138,7 +140,7 @@ class NlfEstimator:
 
     def _keywords(self, camera: BodyCamera) -> dict[str, object]:
         """What the file may be told of the camera, and what the user wants."""
-        distortion = camera.distortion
+        distortion = camera.lens.opencv_coefficients
         focal_px = float(max(self._matrix[0, 0], self._matrix[1, 1]))
         keywords: dict[str, object] = {
             "intrinsic_matrix": self._matrix[np.newaxis],
@@ -146,7 +148,7 @@ class NlfEstimator:
             "default_fov_degrees": math.degrees(2 * math.atan(_longer_px(camera) / 2 / focal_px)),
             "model_name": self._options["model_name"],
         }
-        if distortion.any() and not self._straightens:
+        if not camera.lens.is_straight and not self._straightens and distortion is not None:
             five = np.zeros((1, _OWN_DISTORTION))
             five[0, : len(distortion)] = distortion
             keywords["distortion_coeffs"] = five
@@ -185,7 +187,7 @@ class NlfEstimator:
         frame = frames[camera.inputs[0]]
         picture = camera.decoded(frame)
         if self._straightens:
-            picture = np.asarray(cv2.undistort(picture, self._matrix, camera.distortion), np.uint8)
+            picture = self._straightened(camera, picture)
         found = file.detect(picture)
         bodies = [self._body_of(camera, found, place) for place in np.argsort(-found.scores, kind="stable")]
         people = [body for body in bodies if body is not None][: self._options["people"]]
@@ -198,6 +200,17 @@ class NlfEstimator:
         if self._posed is not None:
             return self._posed.frames(frame, [person.parameters for person in people], meta)
         return self._own_results(frame, people, meta, found)
+
+    def _straightened(self, camera: BodyCamera, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The picture as a straight lens would have taken it; black where this one saw nothing."""
+        height, width = picture.shape[:2]
+        if self._map is None or self._map.shape[:2] != (height, width):
+            column, row = np.meshgrid(np.arange(width), np.arange(height))
+            pixels = np.column_stack([column.ravel(), row.ravel()])
+            rays = (pixels - self._matrix[:2, 2]) / self._matrix.diagonal()[:2]
+            sources = np.nan_to_num(camera.lens.pixels(rays), nan=-10.0)
+            self._map = sources.reshape(height, width, 2).astype(np.float32)
+        return np.asarray(cv2.remap(picture, self._map, None, cv2.INTER_LINEAR), np.uint8)
 
     def _body_of(self, camera: BodyCamera, found: Detections, place: int) -> _Found | None:
         """Somebody in the world; None for what cannot be a person."""
@@ -248,7 +261,7 @@ class NlfEstimator:
 
     def close(self) -> None:
         """Let go of the file and its memory. Safe to call twice."""
-        self._file = self._camera = self._body = self._posed = None
+        self._file = self._camera = self._body = self._posed = self._map = None
 
 
 def _longer_px(camera: BodyCamera) -> int:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from capture.body.kinematics import JOINT_COUNT, PARAMETER_COUNT, split_parameters
 from capture.body.model import BodyModel
 from capture.frames import Frame, StreamInfo
+from capture.mesh_faces import Int32, pack_faces
 
 Float64 = npt.NDArray[np.float64]
 
@@ -28,11 +29,17 @@ MOST_PEOPLE: Final = 16
 _MM_PER_M: Final = 1000.0
 
 
-def people_streams(points: int, fps: float, width: int = PARAMETER_COUNT) -> tuple[StreamInfo, ...]:
+def people_streams(
+    points: int, fps: float, width: int = PARAMETER_COUNT, *, faces: Int32 | None = None
+) -> tuple[StreamInfo, ...]:
     """What estimators of people announce: meshes of so many points (vertices and joints) and parameters, or
-    parameters alone where `points` is 0. `width`: how many parameters a person has."""
+    parameters alone where `points` is 0. `width`: how many parameters a person has. `faces`: the triangles
+    (F, 3) of the meshes, None where nobody knows them."""
     parameters = StreamInfo("parameters", "f32", width, 1, fps)
-    return (StreamInfo("mesh", "mesh", points, 1, fps), parameters) if points else (parameters,)
+    if not points:
+        return (parameters,)
+    packed = "" if faces is None else pack_faces(faces)
+    return (StreamInfo("mesh", "mesh", points, 1, fps, faces=packed), parameters)
 
 
 def people_frames(
@@ -62,7 +69,8 @@ class PeopleResults:
         self._model, self._meshes = model, meshes
         self.model = model.name
         self._vertices = len(model.template_vertices)
-        self.streams = people_streams(self._vertices + JOINT_COUNT if meshes else 0, fps)
+        points = self._vertices + JOINT_COUNT if meshes else 0
+        self.streams = people_streams(points, fps, faces=model.faces)
 
     def frames(
         self, source: Frame, people: Sequence[Float64], meta: Mapping[str, Any] | None = None

@@ -29,6 +29,7 @@ from capture.estimators._options import checked_options
 from capture.estimators.people_results import PeopleResults, people_streams, result_of
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.given_files import given_path
+from capture.mesh_faces import Int32
 from capture.recorded_people import RecordedPeople
 from capture.specs import EstimatorSpec
 from codec.errors import ConfigError, EstimatorError, FormatError, StorageError
@@ -80,9 +81,11 @@ class ReplayEstimator:
         self._loop = _Loop(people.times_ns) if self._options["loop"] else None
         self._seen = self._matched = 0
         camera, stream = self._pace(cameras, people)
-        points = self._prepare_meshes(people, is_there=has_meshes) if self._options["meshes"] else 0
+        points, faces = 0, None
+        if self._options["meshes"]:
+            points, faces = self._prepare_meshes(people, is_there=has_meshes)
         self._input = (camera, stream.name)
-        return people_streams(points, stream.fps, people.width)
+        return people_streams(points, stream.fps, people.width, faces=faces)
 
     def _pace(self, cameras: Mapping[str, CameraInfo], people: RecordedPeople) -> tuple[str, StreamInfo]:
         """The camera whose frames the people are of, where it is among ours, else the first."""
@@ -101,12 +104,12 @@ class ReplayEstimator:
             )
         return name, streams[found]
 
-    def _prepare_meshes(self, people: RecordedPeople, *, is_there: bool) -> int:
-        """Decide where meshes come from; how many points are in one."""
+    def _prepare_meshes(self, people: RecordedPeople, *, is_there: bool) -> tuple[int, Int32 | None]:
+        """Decide where meshes come from; how many points are in one, and its triangles where known."""
         path: str = self._options["body_model"]
         self._recorded_meshes, self._posed = is_there and not path, None
         if self._recorded_meshes:
-            return int(people.first_mesh().points_mm.shape[1])
+            return int(people.first_mesh().points_mm.shape[1]), people.faces()
         if people.width != PARAMETER_COUNT or not (path or people.model == PROCEDURAL_NAME):
             way_out = "name a body_model, or say " if people.width == PARAMETER_COUNT else "say "
             raise EstimatorError(
@@ -115,7 +118,7 @@ class ReplayEstimator:
             )
         body = BodyModel.load(given_path(path), self._options["gender"]) if path else procedural_body()
         self._posed = PeopleResults(body, 0.0)
-        return len(body.template_vertices) + JOINT_COUNT
+        return len(body.template_vertices) + JOINT_COUNT, body.faces
 
     def inputs(self) -> tuple[InputKey, ...]:
         """The stream whose frames the results are for."""

@@ -150,13 +150,16 @@ def _eye_from_stream(key: InputKey, stream: StreamInfo) -> Eye:
             f"camera {key[0]} does not know its intrinsics for {key[1]}; set calibration to a .npz or .json "
             "file with what OpenCV's stereoCalibrate gives"
         )
-    distortion = np.array(lens.coefficients, float)
-    if not distortion.any():
-        distortion = np.zeros(5)
-    elif lens.model != "brown_conrady" or distortion.size not in _DISTORTION_SIZES:
+    from capture.lenses import lens_of  # which loads OpenCV
+
+    try:
+        distortion = lens_of(lens).opencv_coefficients
+    except ValueError:
+        distortion = None
+    if distortion is None:
         raise CalibrationError(
-            f"the lens model {lens.model!r} with {distortion.size} coefficients of camera {key[0]} is not "
-            "supported; set calibration"
+            f"the lens model {lens.model!r} with {len(lens.coefficients)} coefficients of camera {key[0]} is"
+            " not supported; set calibration"
         )
     matrix = np.array([[lens.fx, 0.0, lens.cx], [0.0, lens.fy, lens.cy], [0.0, 0.0, 1.0]])
     return Eye(key, stream, (lens.width, lens.height), matrix, distortion).fitted()

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from capture.mesh_faces import Int32
 from capture.recording import RecordedStream, Recording
 from codec.errors import ConfigError, DamagedError, DiskFullError, StorageError
 from codec.records import Record
@@ -37,14 +38,15 @@ class Selection:
 class ExportJob:
     """One export. `begin` is told how many steps there are and gives back what counts them.
 
-    After it, `files` is how many were written and `notes` are worth telling; frames that could not be
-    read stand in the recording's `damage`.
+    `faces` (F, 3) are the triangles of meshes whose files name none. After it, `files` is how many were
+    written and `notes` are worth telling; frames that could not be read stand in the recording's `damage`.
     """
 
     recording: Recording
     out: Path
     format_name: str
     selection: Selection = field(default_factory=Selection)
+    faces: Int32 | None = None
     begin: Callable[[int], Callable[[int], None]] = lambda _: lambda _: None
     files: int = 0
     notes: list[str] = field(default_factory=list)

@@ -8,9 +8,12 @@ Of each mesh, those of a frame one after the other:
   frame                  its place among the frames of this archive
   vertices, joints       (meshes, points, 3) float32, in millimetres
   vertex_uncertainties, joint_uncertainties   (meshes, points) float32, in metres
+And of all of them, where it is known:
+  faces                  (triangles, 3) int32: three vertices each, counted from 0
 
 What nobody knew is NaN, and so is an array that only other meshes have. A frame whose arrays have another
-number of points begins the next archive. Other entries of the frames stay in the mesh files.
+number of points, or other triangles, begins the next archive. Other entries of the frames stay in the mesh
+files.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.export._archive import write_archive
+from capture.export.meshes import WantedMesh
+from capture.mesh_faces import NO_FACES, Int32, faces_of
 from capture.mesh_frames import whole_number
 
 _CHUNK_BYTES = 128 << 20
@@ -32,18 +37,18 @@ _POINTS = {"vertices": 2, "joints": 2, "vertex_uncertainties": 1, "joint_uncerta
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def write_meshes(
-    frames: Iterable[tuple[int, int | None, dict[str, Any]]], out: Path, done: Callable[[int], None]
-) -> int:
-    """Write (place, time, frame) into archives; how many there are. `done` is told of the places passed."""
+def write_meshes(frames: Iterable[WantedMesh], out: Path, done: Callable[[int], None]) -> int:
+    """Write frames into archives; how many there are. `done` is told of the places passed."""
     chunk, files, passed = _Chunk(), 0, 0
-    for place, at_ns, frame in frames:
+    for place, at_ns, frame, metadata in frames:
         points, camera = _points_of(frame), _camera_of(frame)
-        if not chunk.takes(points, camera):
+        faces = _faces_of(points, metadata)
+        if not chunk.takes(points, camera, faces):
             chunk.write(out / f"meshes-{files:03d}.npz")
             chunk, files = _Chunk(), files + 1
         number = whole_number(frame.get("frame_number"))
-        chunk.add((-1 if number is None else number, -1 if at_ns is None else at_ns), points, camera)
+        stamp = (-1 if number is None else number, -1 if at_ns is None else at_ns)
+        chunk.add(stamp, points, camera, faces)
         done(place + 1 - passed)
         passed = place + 1
     if chunk.stamps:
@@ -63,6 +68,15 @@ def _points_of(frame: dict[str, Any]) -> Arrays:
     return found
 
 
+def _faces_of(points: Arrays, metadata: object) -> Int32 | None:
+    """The triangles of a frame's meshes; None where it has none, for it goes with any triangles."""
+    vertices = points.get("vertices")
+    if vertices is None or not len(vertices):
+        return None
+    faces = faces_of(metadata, vertices[0])
+    return NO_FACES if faces is None else faces
+
+
 def _camera_of(frame: dict[str, Any]) -> Arrays:
     camera = frame.get("camera")
     entries = camera.items() if isinstance(camera, dict) else ()
@@ -79,17 +93,21 @@ class _Chunk:
         self._points: list[Arrays] = []
         self._cameras: list[Arrays] = []
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._faces: Int32 | None = None
         self._bytes = 0
 
-    def takes(self, points: Arrays, camera: Arrays) -> bool:
+    def takes(self, points: Arrays, camera: Arrays, faces: Int32 | None) -> bool:
         if not self.stamps:
             return True
+        if faces is not None and self._faces is not None and not np.array_equal(faces, self._faces):
+            return False
         shapes = _shapes(points, camera)
         fits = all(self._shapes.get(name, shape) == shape for name, shape in shapes.items())
         return fits and self._bytes + sum(each.nbytes for each in points.values()) <= _CHUNK_BYTES
 
-    def add(self, stamp: tuple[int, int], points: Arrays, camera: Arrays) -> None:
+    def add(self, stamp: tuple[int, int], points: Arrays, camera: Arrays, faces: Int32 | None) -> None:
         self._shapes |= _shapes(points, camera)
+        self._faces = faces if self._faces is None else self._faces
         self.stamps.append(stamp)
         self._people.append(max((len(each) for each in points.values()), default=0))
         self._points.append(points)
@@ -111,6 +129,8 @@ class _Chunk:
             else:
                 given = [{key: each[None] for key, each in camera.items()} for camera in self._cameras]
                 arrays[name] = _stacked(name, shape, given, one_each)
+        if self._faces is not None and len(self._faces):
+            arrays["faces"] = self._faces
         write_archive(path, arrays)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,7 @@ from capture.body.kinematics import Float64, split_parameters
 from capture.body.procedural import procedural_body
 from capture.frames import CameraInfo, StreamInfo
 from capture.keypoints import PersonKeypoints, Picture, seen_person
+from capture.lenses import lens_of
 from capture.true_pose import true_pose
 from codec.errors import ConfigError
 
@@ -48,6 +48,10 @@ class TruthSource:
             raise ConfigError(f"{_PURPOSE}: camera {camera.name} has no stream {stream}; it has {has}")
         if known[stream].intrinsics is None:
             raise ConfigError(f"{_PURPOSE}: the lens of {stream} of camera {camera.name} is not known")
+        try:
+            self._lens = lens_of(known[stream].intrinsics)
+        except ValueError as error:
+            raise ConfigError(f"{_PURPOSE}: camera {camera.name}, {stream}: {error}") from error
         if not (math.isfinite(noise_px) and noise_px >= 0):
             raise ConfigError(f"{_PURPOSE}: noise_px = {noise_px} is not 0 or more")
         if not 0 <= dropout <= 1:
@@ -92,11 +96,7 @@ class TruthSource:
         turned = points_m @ self._stream_from_world[:3, :3].T + self._stream_from_world[:3, 3]
         ahead = turned[:, 2] > _NEAREST_M
         safe = np.where(ahead[:, None], turned, (0.0, 0.0, 1.0))
-        matrix = np.array([[lens.fx, 0.0, lens.cx], [0.0, lens.fy, lens.cy], [0.0, 0.0, 1.0]])
-        bent = lens.coefficients if lens.model == "brown_conrady" else ()
-        pixels: Float64 = cv2.projectPoints(
-            safe, np.zeros(3), np.zeros(3), matrix, np.array((*bent, *[0.0] * (5 - len(bent))))
-        )[0].reshape(-1, 2)
+        pixels = self._lens.pixels(safe[:, :2] / safe[:, 2:])
         inside = ((pixels >= -0.5) & (pixels < np.array([lens.width, lens.height]) - 0.5)).all(axis=1)
         return pixels, ahead & inside
 

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from capture.frames import CameraInfo, Intrinsics, StreamInfo
+from capture.frames import CameraInfo, StreamInfo
+from capture.lenses import lens_of
 from capture.preview._text import Color, Picture
 
 Float32 = npt.NDArray[np.float32]
@@ -38,10 +39,14 @@ _AMBIENT: Final = 0.30
 def project(points_m: Float32, camera: CameraInfo, stream: StreamInfo) -> Float32 | None:
     """World points (..., 3) in metres -> (..., 3): column and row in the stream's pixels, distance in m.
 
-    None where the stream's lens is unknown. A camera without a place stands in the world's origin.
+    NaN for points far beside the picture of a bent lens. None where the stream's lens is unknown, or of a
+    model that is. A camera without a place stands in the world's origin.
     """
-    lens = stream.intrinsics
-    if lens is None:
+    if stream.intrinsics is None:
+        return None
+    try:
+        lens = lens_of(stream.intrinsics)
+    except ValueError:  # an estimator that needs it refuses it by name
         return None
     world_from_stream = np.eye(4)
     for matrix in (camera.world_from_camera, stream.camera_from_stream):
@@ -53,22 +58,9 @@ def project(points_m: Float32, camera: CameraInfo, stream: StreamInfo) -> Float3
     ahead: Float32 = np.where(
         z > _NEAREST_M, z, np.float32(np.inf)
     )  # what is behind us goes to the centre, z tells
-    x, y = _distorted(seen[..., 0] / ahead, seen[..., 1] / ahead, lens)
-    return np.stack([lens.fx * x + lens.cx, lens.fy * y + lens.cy, z], axis=-1).astype(np.float32)
-
-
-def _distorted(x: Float32, y: Float32, lens: Intrinsics) -> tuple[Float32, Float32]:
-    """Brown and Conrady's model; the others are so weak in cameras we know that a preview can do without."""
-    if lens.model != "brown_conrady" or not any(lens.coefficients):
-        return x, y
-    k1, k2, p1, p2, k3 = (*lens.coefficients, 0.0, 0.0, 0.0, 0.0, 0.0)[:5]
-    square = x * x + y * y
-    radial = 1 + square * (k1 + square * (k2 + square * k3))
-    xy = 2 * x * y
-    return (
-        x * radial + p1 * xy + p2 * (square + 2 * x * x),
-        y * radial + p2 * xy + p1 * (square + 2 * y * y),
-    )
+    rays = np.stack([seen[..., 0] / ahead, seen[..., 1] / ahead], axis=-1)
+    pixels = lens.pixels(rays.reshape(-1, 2)).reshape(rays.shape)
+    return np.concatenate([pixels, z[..., np.newaxis]], axis=-1).astype(np.float32)
 
 
 def draw_body(picture: Picture, pixels: Float32, focal_px: float, tint: Color) -> None:

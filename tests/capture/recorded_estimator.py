@@ -17,12 +17,16 @@ seen: list[tuple[tuple[str, int], ...]] = []
 
 
 class RecordedEstimator:
-    """Options: `inputs`, `by_camera`, `fail_on` and `nobody_on` (numbers), `slow_s` (what a frame takes)."""
+    """Options: `inputs`, `by_camera`, `optional`, `fail_on` and `nobody_on` (numbers), `slow_s` (what a frame
+    takes), `late` (results come so many frames after what they are for), `bad_on` (its mesh is none)."""
 
     def __init__(self, spec: EstimatorSpec) -> None:
         self._options = dict(spec.options)
         self.by_camera = bool(self._options.get("by_camera", False))
         self.cameras: dict[str, CameraInfo] = {}
+        self._held: list[list[Frame]] = []
+        if "late" in self._options:
+            self.estimate_recorded, self.hindsight_s = self._late, 1.0
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
         if "refuse" in self._options:
@@ -33,6 +37,18 @@ class RecordedEstimator:
     def inputs(self) -> tuple[InputKey, ...]:
         given = self._options.get("inputs", [["front", "depth"]])
         return tuple((str(camera), str(stream)) for camera, stream in given)  # type: ignore[attr-defined]
+
+    def optional_inputs(self) -> tuple[InputKey, ...]:
+        given = self._options.get("optional", [])
+        return tuple((str(camera), str(stream)) for camera, stream in given)  # type: ignore[attr-defined]
+
+    def _late(self, frames: Mapping[InputKey, Frame]) -> list[Frame]:
+        self._held.append(self.estimate(frames))
+        return self._held.pop(0) if len(self._held) > int(self._options["late"]) else []  # type: ignore[call-overload]
+
+    def finish(self) -> list[Frame]:
+        held, self._held = self._held, []
+        return [result for results in held for result in results]
 
     def estimate(self, frames: Mapping[InputKey, Frame]) -> list[Frame]:
         seen.append(tuple((camera, frame.number) for (camera, _), frame in frames.items()))
@@ -45,7 +61,8 @@ class RecordedEstimator:
         points = np.full((1, 4, 3), pace.number, np.float32)
         numbers = np.float32([[pace.number, float(pace.data.mean())]])
         results = []
-        for stream, data, meta in (("mesh", points, b'{"vertices":3}'), ("parameters", numbers, b"")):
+        told = b"{}" if pace.number in self._options.get("bad_on", []) else b'{"vertices":3}'  # type: ignore[operator]
+        for stream, data, meta in (("mesh", points, told), ("parameters", numbers, b"")):
             results.append(
                 Frame(stream, pace.number, data, pace.device_time_s, pace.clock, pace.monotonic_ns, meta)
             )

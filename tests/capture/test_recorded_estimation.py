@@ -143,6 +143,64 @@ def test_what_was_interrupted_goes_on_with_a_second_of_warm_up(maker: SessionMak
     assert (done, outcome.seen, outcome.meshes) == (90, 0, 90)
 
 
+def test_results_that_come_late_lie_with_their_frames(maker: SessionMaker, tmp_path: Path) -> None:
+    maker.camera("front", frames=40, second_epoch=20, color=False)
+    said: list[str] = []
+    spec = spec_of(late=7, nobody_on=[5], bad_on=[11, 38], fail_on=[20])
+    outcome, _ = estimate(maker.finish(), tmp_path / "out", spec, said)
+    # Numbers begin anew where the camera was opened again.
+    wanted = [
+        *(n for n in range(40) if n not in (5, 11, 20, 38)),
+        *(n for n in range(20) if n not in (5, 11)),
+    ]
+    assert numbers_in(tmp_path / "out") == (wanted, wanted)
+    with Recording(tmp_path / "out") as made, Recording(maker.folder) as recording:
+        stream = next(s for name, s in made.streams.items() if name.endswith("parameters"))
+        results = [(frame.number, frame.epoch, frame.monotonic_ns) for frame in stream]
+        frames = {
+            (frame.number, frame.epoch, frame.monotonic_ns) for frame in recording.streams["front/depth"]
+        }
+    assert set(results) <= frames
+    assert [epoch for _, epoch, _ in results] == [1] * 36 + [2] * 18
+    assert (outcome.seen, outcome.estimated, outcome.empty, outcome.failed) == (60, 54, 2, 4)
+    assert any("failed on what was taken" in sentence for sentence in said)
+
+
+def test_late_results_are_each_written_once_after_an_interruption(
+    maker: SessionMaker, tmp_path: Path
+) -> None:
+    maker.camera("front", frames=90, color=False)
+    session, out = maker.finish(), tmp_path / "out"
+
+    def stop_at_50(count: int, left: list[int] = [50]) -> None:  # noqa: B006 (one call only)
+        left[0] -= count
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    spec = spec_of(late=12)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Recording(session) as recording,
+        RecordedEstimation(recording, spec, out, depth_codec="lz4") as work,
+    ):
+        work.run(stop_at_50, lambda sentence: None)
+    assert numbers_in(out) == (list(range(38)), list(range(38)))
+    outcome, done = estimate(session, out, spec)
+    assert (done, outcome.seen, outcome.estimated) == (38, 52, 52)
+    assert numbers_in(out) == (list(range(90)), list(range(90)))
+
+
+def test_a_frame_may_lack_what_is_optional(maker: SessionMaker, tmp_path: Path) -> None:
+    maker.camera("front", frames=10, lost=[0, 1, 6])
+    inputs = [["front", "color"], ["front", "depth"]]
+    outcome, _ = estimate(maker.finish(), tmp_path / "strict", spec_of(inputs=inputs))
+    assert outcome.estimated == 7
+    recorded_estimator.seen.clear()
+    outcome, _ = estimate(maker.folder, tmp_path / "out", spec_of(inputs=inputs, optional=inputs[1:]))
+    assert (outcome.seen, outcome.estimated) == (10, 10)
+    assert [len(found) for found in recorded_estimator.seen] == [1, 1, 2, 2, 2, 2, 1, 2, 2, 2]
+
+
 KILLED = """
 import sys
 from capture import recorded_estimation

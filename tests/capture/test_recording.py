@@ -382,6 +382,7 @@ def test_of_two_copies_the_one_that_can_be_read_is_taken(maker: SessionMaker) ->
         {"fps": float("nan")},
         {"depth_scale_m": 10**400},
         {"focal_baseline_px_m": "x"},
+        {"faces": [[0, 1, 2]]},
         {"intrinsics": {"width": 1, "height": 1, "fx": None, "fy": 1, "cx": 1, "cy": 1}},
         {"camera_from_stream": [[1]]},
         {"camera": {"model": 5, "world_from_camera": [[1]], "options": {"a": [1]}}},

@@ -38,6 +38,7 @@ _STREAMS = st.builds(
     camera_from_stream=_MATRICES,
     focal_baseline_px_m=st.none() | _NUMBERS,
     intrinsics_from_rig=st.booleans(),
+    faces=st.text(max_size=10),
 )
 _CAMERAS = st.builds(
     CameraInfo,

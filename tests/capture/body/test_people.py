@@ -33,7 +33,7 @@ class Oracle:
     def update(self, time_s: float, observations: Sequence[Observation]) -> Body | None:
         self.calls.append(time_s)
         self.given = list(observations)
-        if not observations or not self._room.bodies:
+        if not observations or not self._room.bodies or self._room.step_fails:
             return None
 
         def away(body: Body) -> float:
@@ -61,6 +61,7 @@ class Room:
         self.bodies: list[Body] = []
         self.trackers: list[Oracle] = []
         self.mono_scale = 1.0
+        self.step_fails = False
         self.hides = 0.0
         self.rng = np.random.default_rng(3)
         self.people: People[Body] = People(procedural_body(), lambda: Oracle(self), most_people=most_people)
@@ -101,6 +102,27 @@ def test_one_detection_is_nobody_and_three_that_follow_each_other_are_somebody()
     room = Room([STANDING])
     assert [len(room.step(time_s)) for time_s in times(5 / FPS)] == [0, 0, 1, 1, 1]
     assert room.people.identities == (1,)
+
+
+def test_who_becomes_known_brings_along_what_was_seen_before() -> None:
+    room = Room([STANDING])
+    people = [room.step(time_s) for time_s in times(5 / FPS)]
+    (person,) = people[2]
+    assert [round(FPS * sighting.time_s) for sighting in person.sightings] == [0, 1, 2]
+    assert {sighting.camera for sighting in person.sightings} == set(room.views)
+    assert [one.sightings for later in people[3:] for one in later] == [()] * 2
+
+
+def test_a_body_that_is_found_late_rests_on_all_that_was_seen() -> None:
+    """The first attempt fails; the next one wants three new detections, and remembers those before."""
+    room = Room([STANDING])
+    found = []
+    for place, time_s in enumerate(times(7 / FPS)):
+        room.step_fails = place < 4
+        found.append(room.step(time_s))
+    first = next(place for place, people in enumerate(found) if people)
+    assert first == 5
+    assert len(found[first][0].sightings) == 6
 
 
 def test_two_views_that_agree_are_somebody_at_once() -> None:

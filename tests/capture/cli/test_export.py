@@ -207,6 +207,48 @@ def test_meshes_come_as_one_file_per_frame_and_person_in_metres(maker: SessionMa
     assert [(row["number"], row["people"]) for row in rows] == [("0", "1"), ("2", "1"), ("50", "2")]
 
 
+def test_a_mesh_of_another_body_never_gets_our_triangles(
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = procedural_body()
+    order = np.random.default_rng(1).permutation(len(body.template_vertices))
+    vertices = 1000 * body.template_vertices[order][None]
+    place = np.argsort(order)  # of our vertices in the other body
+    with MeshWriter(tmp_path / "mesh-000.xz", metadata={"camera": {"model": "nlf"}}) as writer:
+        writer.append(vertices=vertices, frame_number=1, monotonic_ns=1)
+    command = ["export", str(tmp_path / "mesh-000.xz"), "--format", "obj", "--out"]
+    assert main([*command, str(out)]) == 0
+    assert "\nf " not in (out / "mesh_000000.obj").read_text()
+    assert "1 of the meshes are points without triangles" in capsys.readouterr().out
+    np.save(tmp_path / "faces.npy", place[body.faces])
+    assert main([*command, str(tmp_path / "given"), "--faces", str(tmp_path / "faces.npy")]) == 0
+    assert "points without" not in capsys.readouterr().out
+    with MeshWriter(tmp_path / "mesh-001.xz", metadata={"faces": place[body.faces]}) as writer:
+        writer.append(vertices=vertices, frame_number=1, monotonic_ns=1)
+    command[1] = str(tmp_path / "mesh-001.xz")
+    assert main([*command, str(tmp_path / "told")]) == 0
+    for folder in ("given", "told"):
+        lines = (tmp_path / folder / "mesh_000000.obj").read_text().splitlines()
+        faces = [line for line in lines if line.startswith("f ")]
+        assert faces[7] == "f {} {} {}".format(*(place[body.faces[7]] + 1))
+        assert len(faces) == len(body.faces)
+
+
+def test_triangles_that_cannot_be_those_of_the_meshes_are_refused(
+    maker: SessionMaker, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.estimator(meshes=2)
+    np.save(tmp_path / "faces.npy", np.array([[0, 1, 3]]))
+    assert export(maker, out, "obj", "--faces", str(tmp_path / "faces.npy")) == 2
+    assert "name vertex 3, and the meshes" in capsys.readouterr().err
+    assert export(maker, out, "csv", "--faces", str(tmp_path / "faces.npy")) == 2
+    assert "--format csv has no triangles" in capsys.readouterr().err
+    assert not out.exists()
+    np.save(tmp_path / "faces.npy", np.array([[0, 1, 2]]))
+    assert export(maker, out, "obj", "--faces", str(tmp_path / "faces.npy")) == 0
+    assert (out / "mesh_000001.obj").read_text().endswith("f 1 2 3\n")
+
+
 def test_ply_selects_by_time_too(maker: SessionMaker, out: Path) -> None:
     maker.camera("front", frames=2)
     maker.estimator(meshes=6)

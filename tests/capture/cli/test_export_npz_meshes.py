@@ -53,6 +53,22 @@ def test_people_who_come_and_go_keep_their_frames(tmp_path: Path, suffix: str) -
         np.testing.assert_array_equal(arrays["camera_intr"][2], CAMERA["intr"])
 
 
+def test_triangles_lie_beside_the_meshes_where_they_are_known(tmp_path: Path) -> None:
+    folder = tmp_path / "night" / "people"
+    folder.mkdir(parents=True)
+    for place, faces in enumerate([np.int32([[0, 1, 2]]), np.int32([[2, 1, 0], [0, 1, 2]]), None]):
+        metadata = {} if faces is None else {"faces": faces}
+        with MeshWriter(folder / f"mesh-{place:03d}.xz", metadata=metadata) as writer:
+            for n, people in enumerate([1, 0]):
+                writer.append(points(people, 9, n), frame_number=n, monotonic_ns=10 * place + n)
+    assert export(tmp_path / "night", tmp_path / "out") == 0
+    archives = [dict(np.load(each)) for each in sorted((tmp_path / "out").glob("meshes-*.npz"))]
+    assert [each["people"].tolist() for each in archives] == [[1, 0]] * 3
+    assert archives[0]["faces"].tolist() == [[0, 1, 2]]
+    assert archives[1]["faces"].tolist() == [[2, 1, 0], [0, 1, 2]]
+    assert "faces" not in archives[2]
+
+
 def test_another_number_of_points_begins_the_next_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.xz"
     with MeshWriter(path) as writer:

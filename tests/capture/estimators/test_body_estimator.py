@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +116,60 @@ def test_parameters_alone_where_no_meshes_are_wanted(loops: dict[str, Loop]) -> 
     for tick in range(4):
         results = estimator.estimate(_seen(loops["left"], tick))
     assert [result.stream for result in results] == ["parameters"]
+
+
+# ---- over a recording --------------------------------------------------------------------------------------
+
+
+def _recorded(
+    estimator: BodyEstimator, sets: Iterable[dict[InputKey, Frame]]
+) -> dict[int, npt.NDArray[np.generic]]:
+    """The parameters of each number; results come in the order of their frames, and each once."""
+    results = [result for frames in sets for result in estimator.estimate_recorded(frames)]
+    results += estimator.finish()
+    own = [result for result in results if result.stream == "parameters"]
+    assert [result.number for result in own] == sorted({result.number for result in own})
+    assert all(_people([result]) == [1] for result in own)
+    assert all(result.monotonic_ns == result.number * INTERVAL_NS for result in own)
+    return {result.number: result.data for result in own}
+
+
+def test_over_a_recording_a_person_is_there_from_the_first_picture_on(loops: dict[str, Loop]) -> None:
+    loop = loops["left"]
+    live = _opened(loops, "left")
+    assert not any(live.estimate(_seen(loop, tick)) for tick in (20, 21))  # nobody is made of one detection
+    found = _recorded(_opened(loops, "left"), (_seen(loop, tick) for tick in range(20, 50)))
+    assert list(found) == list(range(20, 50))
+    assert max(_error_m(loop, tick, found[tick]) for tick in (20, 21)) < 0.06
+
+
+def test_over_a_recording_the_first_camera_may_see_somebody_before_the_others(loops: dict[str, Loop]) -> None:
+    sets = (_seen(loops[camera], tick) for tick in range(12) for camera in ("left", "right"))
+    found = _recorded(_opened(loops, "left", "right"), sets)
+    assert list(found) == list(range(12))
+    assert _error_m(loops["left"], 0, found[0]) < 0.06
+
+
+def test_over_a_recording_nobody_is_there_before_he_comes(loops: dict[str, Loop]) -> None:
+    loop = loops["left"]
+    sets = (_seen(loop, tick, meta=b"" if tick < 9 or tick == 10 else None) for tick in range(20))
+    found = _recorded(_opened(loops, "left"), sets)
+    assert list(found) == list(range(9, 20))  # the picture in which he was overlooked is one of his, too
+    assert _error_m(loop, 9, found[9]) < 0.1
+
+
+def test_pictures_of_before_the_first_depth_have_people_in_them_too(loops: dict[str, Loop]) -> None:
+    estimator = _opened(loops, "left")
+    assert estimator.optional_inputs() == (("left", "depth"),)
+
+    def sets() -> Iterator[dict[InputKey, Frame]]:
+        for tick in range(12):
+            frames = _seen(loops["left"], tick)
+            if tick < 4:
+                del frames["left", "depth"]
+            yield frames
+
+    assert list(_recorded(estimator, sets())) == list(range(12))
 
 
 # ---- when things go wrong ----------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from capture.body.procedural import procedural_body
 from capture.estimators import make_estimator
 from capture.estimators.nlf import NlfEstimator
 from capture.frames import CameraInfo, Frame, Intrinsics, Matrix4, StreamInfo
+from capture.lenses import Lens
+from capture.mesh_faces import unpack_faces
 from capture.recording import Recording
 from capture.specs import EstimatorSpec
 from codec.errors import EstimatorError, MissingExtraError
@@ -159,6 +161,30 @@ def test_pictures_are_straightened_where_the_file_cannot_do_it(
     assert images[0, 0, 23, 48] == 49
 
 
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        ("kannala_brandt4", (0.02, -0.01, 0.003, -0.001)),
+        ("inverse_brown_conrady", (0.3, 0.0, 0.01, 0.0, 0.0)),
+    ],
+)
+def test_pictures_of_lenses_that_no_file_knows_are_straightened(
+    torch: Any, tmp_path: Path, model: str, coefficients: tuple[float, ...]
+) -> None:
+    lens = replace(LENS, model=model, coefficients=coefficients)
+    estimator = opened(file_of(tmp_path), camera(lens=lens))
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    picture[...] = 3 * np.arange(WIDTH, dtype=np.uint8)[None, :, None]
+    seen(estimator, picture=picture)
+    images, keywords = torch.asked[-1]
+    assert "distortion_coeffs" not in keywords
+    column, row = 52, 40
+    ray = np.array([[(column - LENS.cx) / LENS.fx, (row - LENS.cy) / LENS.fy]])
+    shown_at = Lens(lens).pixels(ray)[0, 0]
+    assert abs(shown_at - column) > 1
+    assert float(images[0, 0, row, column]) == pytest.approx(3 * shown_at, abs=1)
+
+
 def test_grey_pictures_and_jpegs_are_taken_too(torch: Any, tmp_path: Path) -> None:
     import cv2
 
@@ -228,6 +254,14 @@ def test_a_body_model_makes_the_meshes_where_one_is_given(torch: Any, tmp_path: 
     in_world = in_camera @ place[:3, :3].T + place[:3, 3]
     assert np.abs(mesh.data[0] / 1000 - in_world).max() < 1e-5
     assert np.abs(model.pose(row) - in_world[500:]).max() < 1e-5
+
+
+def test_triangles_are_told_where_they_are_known(torch: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "SMPL_NEUTRAL.npz", **smpl_imitation.arrays(500))
+    for more, wanted in (({}, None), ({"body_model": str(tmp_path)}, smpl_imitation.arrays(500)["f"])):
+        spec = EstimatorSpec("bodies", "nlf", ("front",), {"model": str(file_of(tmp_path)), **more})
+        mesh, _ = NlfEstimator(spec).open({"front": camera()})
+        np.testing.assert_array_equal(unpack_faces(mesh.faces), wanted)
 
 
 def test_parameters_alone_where_no_meshes_are_wanted(torch: Any, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ Estimated = Callable[..., Path]
 
 
 class Walkers:
-    """Writes one or two people a frame, but nobody on HOLES. Options: stream, model, meshes."""
+    """Writes one or two people a frame, but nobody on HOLES. Options: stream, model, meshes, faces."""
 
     def __init__(self, spec: EstimatorSpec) -> None:
         self._spec = spec
@@ -40,7 +40,8 @@ class Walkers:
         self._points = 6 if spec.options.get("meshes", True) else 0
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:
-        return people_streams(self._points, 30.0)
+        faces = self._spec.options.get("faces")
+        return people_streams(self._points, 30.0, faces=None if faces is None else np.array(faces))
 
     def inputs(self) -> tuple[InputKey, ...]:
         return ((self._spec.cameras[0], self._stream),)
@@ -213,6 +214,15 @@ def test_meshes_are_made_where_none_were_written(session: Path, estimated: Estim
     assert mesh.data.shape == (len(frame.data), 524, 3)
     assert json.loads(mesh.meta)["vertices"] == 500
     assert json.loads(parameters.meta) == frame.meta
+
+
+@pytest.mark.parametrize("faces", [None, [[0, 1, 2], [3, 2, 1]]])
+def test_recorded_meshes_keep_their_triangles(
+    session: Path, estimated: Estimated, faces: list[list[int]] | None
+) -> None:
+    again = replayed(session, estimated(faces=faces))
+    with RecordedPeople(again) as people:
+        np.testing.assert_array_equal(people.faces(), faces)
 
 
 def test_a_frame_whose_parameters_are_damaged_costs_only_itself(session: Path, estimated: Estimated) -> None:

@@ -68,9 +68,26 @@ def test_points_fall_where_opencv_projects_them(coefficients: tuple[float, ...])
     np.testing.assert_allclose(seen[:, 2], depth, atol=1e-4)
 
 
-def test_an_unknown_lens_shows_no_body() -> None:
-    stream = replace(COLOR, intrinsics=None)
+@pytest.mark.parametrize("lens", [None, replace(LENS, model="ftheta", coefficients=(0.9,))])
+def test_an_unknown_lens_shows_no_body(lens: Intrinsics | None) -> None:
+    stream = replace(COLOR, intrinsics=lens)
     assert project(ball(), CameraInfo("a", "test", "", (stream,)), stream) is None
+
+
+def test_points_fall_where_a_fisheye_lens_shows_them() -> None:
+    lens = replace(LENS, model="kannala_brandt4", coefficients=(0.02, -0.01, 0.003, -0.001))
+    stream = replace(COLOR, intrinsics=lens)
+    seen = project(ball(centre=(0.9, 0.5, 1.2)), CameraInfo("a", "test", "", (stream,)), stream)
+    assert seen is not None
+    matrix = np.array([[lens.fx, 0, lens.cx], [0, lens.fy, lens.cy], [0, 0, 1]])
+    expected, _ = cv2.fisheye.projectPoints(
+        ball(centre=(0.9, 0.5, 1.2)).astype(np.float64)[:, None],
+        np.zeros(3),
+        np.zeros(3),
+        matrix,
+        np.array(lens.coefficients),
+    )
+    np.testing.assert_allclose(seen[:, :2], expected[:, 0], atol=0.02)
 
 
 def test_a_body_covers_what_it_should_and_nothing_else() -> None:
