@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from codec.errors import NotOurFileError, StorageError
+from capture.body.unpickling import load_pickle
+from codec.errors import FormatError, NotOurFileError, StorageError
 
 Float64 = npt.NDArray[np.float64]
 
@@ -26,7 +27,7 @@ def read_mixture(path: Path, size: int) -> tuple[Float64, Float64, Float64]:
     Raises NotOurFileError, naming file and key, and StorageError where the file cannot be read.
     """
     try:
-        entries = _npz_entries(path)
+        entries = _npz_entries(path) if zipfile.is_zipfile(path) else _pickled_entries(path)
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
     covariances_key = next((key for key in _COVARIANCE_KEYS if key in entries), _COVARIANCE_KEYS[0])
@@ -48,6 +49,19 @@ def read_mixture(path: Path, size: int) -> tuple[Float64, Float64, Float64]:
                 "(symmetric and positive definite)"
             )
     return means, symmetric, weights
+
+
+def _pickled_entries(path: Path) -> Mapping[str, object]:
+    """Of gmm_08.pkl, read without running anything of it."""
+    try:
+        read = load_pickle(path)
+    except FormatError as error:
+        raise NotOurFileError(
+            f"{path} is no pose prior: neither an .npz file of arrays nor a pickle of them ({error})"
+        ) from error
+    if not isinstance(read, dict):
+        raise NotOurFileError(f"{path} is no pose prior: its pickle holds no dictionary")
+    return {str(key): value for key, value in read.items()}
 
 
 def _npz_entries(path: Path) -> dict[str, object]:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from capture.body.cold import Mode
+from capture.body.prior import PosePrior
 from capture.cli._progress import Progress
 from capture.cli._tables import plural
 from capture.fitting.jobs import Bodies, Fitting, Job, Outcome
 from capture.fitting.known_people import jobs_of
-from capture.fitting.marked_files import digest_of, make_folder
+from capture.fitting.looking import people_in
+from capture.fitting.marked_files import digest_of, make_folder, stamp_of
 from capture.fitting.pictures import pictures_in
 from capture.keypoints import PersonKeypoints, Picture, open_source
 from capture.keypoints.joint_sets import JOINT_SETS
@@ -23,8 +25,8 @@ from codec.errors import ConfigError
 
 HELP = "bodies from photographs: shape and pose of everybody in them, as SMPLify finds them"
 EPILOG = """Without --joints people are looked for (MediaPipe; `nightrig models pose` makes its file, and the
-extra mediapipe brings the package; people are at least a fifth of the picture high). With --joints they
-are known: SMPLify's est_joints.npz, or a .npy of 2 or 3 rows x 14 joints in CPM's order, or an .npz with
+extra mediapipe brings the package; people from about a sixth of the picture's height on). With --joints
+they are known: SMPLify's est_joints.npz, or a .npy of 2 or 3 rows x 14 joints in CPM's order, or an .npz with
 `keypoints`; then PICTURE is the folder of the pictures.
 
 Of each picture come
@@ -56,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="PATH", type=Path, help="SMPL's file or folder (default: our own)")
     parser.add_argument(
         "--gender", choices=("neutral", "female", "male"), help="which of a folder of models (neutral)"
+    )
+    parser.add_argument(
+        "--prior",
+        metavar="FILE",
+        type=Path,
+        help="a pose prior, SMPLify's gmm_08.pkl, say (default: our own)",
     )
     parser.add_argument("--joints", metavar="FILE", type=Path, help="key points somebody has found")
     parser.add_argument(
@@ -111,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
         headings=args.headings,
         focal_px=args.focal_px,
         enlargement=2.0 if args.joints else 1.0,
+        prior=PosePrior.load(args.prior) if args.prior else None,
         interpenetration=args.interpenetration,
         is_placed=args.placed,
         has_overlay=not args.no_overlay,
@@ -149,21 +158,15 @@ def _mode(args: argparse.Namespace) -> Mode:
 
 
 def _settings(args: argparse.Namespace, mode: str) -> dict[str, object]:
-    """What makes results differ."""
-    names = (
-        "model",
-        "gender",
-        "joints",
-        "joint_set",
-        "gender_file",
-        "focal_px",
-        "headings",
-        "interpenetration",
-        "capsules",
-        "placed",
-        "people",
-    )
-    return {**{name: getattr(args, name) for name in names}, "mode": mode}
+    """What makes results differ: of files, what is in them."""
+    names = ("gender", "joint_set", "focal_px", "headings", "interpenetration", "placed", "people")
+    files = ("model", "capsules", "prior", "joints", "gender_file")
+    return {
+        **{name: getattr(args, name) for name in names},
+        **{name: stamp_of(getattr(args, name)) for name in files},
+        "model_file": None if args.joints else stamp_of(_model_file(args)),
+        "mode": mode,
+    }
 
 
 def _jobs(args: argparse.Namespace) -> list[Job]:
@@ -181,8 +184,13 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
     return [Job(path.stem, path, gender, look) for path in names.values()]
 
 
+def _model_file(args: argparse.Namespace) -> Path:
+    path: Path = args.model_file or Path(BUNDLE_NAME)
+    return path
+
+
 def _looking(args: argparse.Namespace) -> Any:
-    model = args.model_file or Path(BUNDLE_NAME)
+    model = _model_file(args)
     if not model.is_file():
         raise ConfigError(
             f"{model} is not there, with which people are found: `nightrig models pose` makes it here;"
@@ -199,7 +207,7 @@ def _looking(args: argparse.Namespace) -> Any:
         finally:
             source.close()
 
-    return look
+    return lambda picture: people_in(picture, look, most=args.people)
 
 
 def _work(fitting: Fitting, jobs: Sequence[Job]) -> list[Outcome]:

@@ -18,9 +18,19 @@ import numpy as np
 from capture.body.capsules import CapsuleSizes, read_capsule_sizes
 from capture.body.cold import Fit, Mode, fit_cold
 from capture.body.model import BodyModel
+from capture.body.prior import PosePrior
 from capture.body.procedural import procedural_body
 from capture.body.views import ORIGINAL_FOCAL_PX, Observation, View
-from capture.fitting.marked_files import State, mark_of, state_of, write_mesh, write_parameters, write_picture
+from capture.fitting.marked_files import (
+    State,
+    digest_of,
+    mark_of,
+    stamp_of,
+    state_of,
+    write_mesh,
+    write_parameters,
+    write_picture,
+)
 from capture.fitting.overlay import draw_bodies
 from capture.fitting.pictures import read_picture
 from capture.keypoints import PersonKeypoints, Picture
@@ -91,6 +101,7 @@ class Fitting:
     focal_px      of the pictures; None: what the picture tells, else the original's 5000
     enlargement   as how many times larger the pictures count where nothing tells the focal length: the
                   original doubles LSP's, so that its 5000 pixels are 2500 of theirs
+    prior         how likely poses are; None: by what ships with us
     interpenetration  whether bodies keep out of themselves; None: as the mode has it
     is_placed     meshes stand where the camera saw them, not at the origin
     """
@@ -102,6 +113,7 @@ class Fitting:
     headings: int | None
     focal_px: float | None
     enlargement: float
+    prior: PosePrior | None
     interpenetration: bool | None
     is_placed: bool
     has_overlay: bool
@@ -116,7 +128,7 @@ class Fitting:
 
     def _run(self, job: Job) -> Outcome:
         body = self.bodies.of(job.gender)
-        mark = mark_of(job.stem, self.digest)
+        mark = self._mark(job)
         states = {path: state_of(path, mark) for path in self._files(job.stem, 0)}
         foreign = [path for path, state in states.items() if state is State.FOREIGN]
         if foreign:
@@ -135,6 +147,7 @@ class Fitting:
             fit = fit_cold(
                 body,
                 [_observation(person, view)],
+                self.prior,
                 mode=self.mode,
                 headings=self.headings,
                 interpenetration=self.interpenetration,
@@ -146,6 +159,10 @@ class Fitting:
             seen = "too little of anybody is seen for a body" if people else "nobody is seen in it"
             return Outcome("nobody", told=f"{job.picture}: {seen}")
         return self._written(job, body, picture, fits, focal_factor)
+
+    def _mark(self, job: Job) -> str:
+        settings = {"of all": self.digest, "picture": stamp_of(job.picture)}
+        return mark_of(job.stem, digest_of(settings))
 
     def _view(self, picture: Picture, told_px: float | None) -> tuple[View, float]:
         height, width = picture.shape[:2]
@@ -164,7 +181,7 @@ class Fitting:
     def _written(
         self, job: Job, body: BodyModel, picture: Picture, fits: Sequence[Fit], focal_factor: float
     ) -> Outcome:
-        mark = mark_of(job.stem, self.digest)
+        mark = self._mark(job)
         names = [self._files(job.stem, k) for k in range(len(fits))]
         for path in (path for files in names for path in files):
             if state_of(path, mark) is State.FOREIGN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from capture.keypoints.detection_files import Detections, read_detections
 from codec.errors import ConfigError, StorageError
 
 _LARGEST_BYTES = 1 << 24
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 def jobs_of(
@@ -50,7 +52,7 @@ def read_genders(path: Path, rows: int) -> list[str]:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
     lines = [line.strip().rstrip(",") for line in lines if line.strip()]
     for number, line in enumerate(lines, start=1):
-        if not line.lstrip("-").isdecimal():
+        if not _WHOLE_NUMBER.fullmatch(line):
             raise ConfigError(f"{path}, line {number}: {line[:40]!r} is no whole number (0 man, 1 woman)")
     if len(lines) < rows:
         raise ConfigError(f"{path} has {len(lines)} lines, and there are {rows} rows of key points")

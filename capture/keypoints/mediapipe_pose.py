@@ -2,8 +2,8 @@
 
 Runs on the processor through the package mediapipe (extra `mediapipe`) with a `.task` file of the user's;
 `nightrig models pose` makes one. Without boxes it looks for people itself and follows them from picture to
-picture. It finds people who are at least a fifth of the picture high; smaller ones it finds in boxes, each of
-which it looks at anew.
+picture. As it shrinks what it gets to a small square, it misses many people who are less than two fifths of a
+wide picture high; smaller ones it finds in boxes, each of which it looks at anew.
 """
 
 from __future__ import annotations
