@@ -10,13 +10,15 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from capture.frames import StreamInfo
+from capture.mesh_faces import Int32, unpack_faces
 from capture.preview import depth_colors
-from capture.preview.overlay import Float32, project
+from capture.preview.overlay import TINTS, Body, project
 from capture.preview.sampler import Channel, Sampler
 from capture.preview.status import Field
 from capture.preview.tiles import Tile
@@ -102,7 +104,7 @@ class Scene:
         frame = self._frames.get(_key(channel))
         rate = self.sampler.rate(channel)
         note = self._note(channel)
-        bodies: tuple[Float32, ...] = ()
+        bodies: tuple[Body, ...] = ()
         if first and self.meshes and frame is not None and not note:
             bodies = self._bodies(channel, frame)
         return Tile(
@@ -130,17 +132,20 @@ class Scene:
         what = "result" if channel.is_result else "signal"
         return f"no {what} since {silent_s:.0f} s"
 
-    def _bodies(self, channel: Channel, frame: RingFrame) -> tuple[Float32, ...]:
-        """All people in front of this camera: pixels of this stream, and distance."""
-        found: list[Float32] = []
-        for mesh in self._mesh_channels():
+    def _bodies(self, channel: Channel, frame: RingFrame) -> tuple[Body, ...]:
+        """All people in front of this camera, in pixels of this stream; each keeps their colour."""
+        found: list[Body] = []
+        for place, mesh in enumerate(self._mesh_channels()):
             held = self._frames.get(_key(mesh))
             if held is None or abs(frame.monotonic_ns - held.monotonic_ns) > _MESH_AGE_NS:
                 continue
-            skins = held.data[:, : _vertex_count(held)].astype(np.float32)
+            vertices, identities = _told(held)
+            skins = held.data[:, :vertices].astype(np.float32)
             seen = project(skins / np.float32(1000), channel.camera, channel.stream)
             if seen is not None:
-                found += list(seen)
+                faces = _faces(mesh.stream.faces, vertices)
+                tints = [TINTS[(place + identity - 1) % len(TINTS)] for identity in identities]
+                found += [Body(pixels, tint, faces) for pixels, tint in zip(seen, tints, strict=True)]
         return tuple(found)
 
 
@@ -157,10 +162,26 @@ def _chosen(channels: Sequence[Channel], view: View) -> list[Channel]:
     return color + depth
 
 
-def _vertex_count(mesh: RingFrame) -> int:
-    """The points that lie on the skin; the joints behind them lie within."""
-    points = int(mesh.data.shape[1])
-    return int(json.loads(mesh.meta).get("vertices", points)) if mesh.meta else points
+def _told(mesh: RingFrame) -> tuple[int, list[int]]:
+    """How many points lie on the skin (the joints behind them lie within), and who is who: by their place
+    where nothing says it."""
+    people, points = mesh.data.shape[:2]
+    meta: dict[str, Any] = json.loads(mesh.meta) if mesh.meta else {}
+    ids = meta.get("ids")
+    if not (isinstance(ids, list) and len(ids) == people and all(type(each) is int for each in ids)):
+        ids = list(range(1, people + 1))
+    vertices = meta.get("vertices")
+    return vertices if type(vertices) is int and 0 <= vertices <= points else points, ids
+
+
+@lru_cache(maxsize=8)
+def _faces(packed: str, vertices: int) -> Int32 | None:
+    """The triangles of a stream's meshes; None where they are not known, or those of other meshes."""
+    try:
+        faces = unpack_faces(packed)
+    except ValueError:
+        return None
+    return faces if faces is not None and faces.max() < vertices else None
 
 
 def _focal_px(stream: StreamInfo) -> float:

@@ -8,7 +8,7 @@ with it, its shape kept. Knows no rings, windows, files or clocks; the arrays it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
@@ -21,7 +21,7 @@ from capture.preview import depth_colors
 from capture.preview._text import Color, Picture, draw_text, text_width
 from capture.preview.depth_colors import DEFAULT_RANGE, DepthRange
 from capture.preview.layout import GAP, HEADER, MARGIN, Rect, arrange, extent
-from capture.preview.overlay import TINTS, Float32, draw_body
+from capture.preview.overlay import Body, draw_bodies
 from capture.preview.status import Field, Level
 
 PAPER: Final[Color] = (22, 18, 16)
@@ -60,7 +60,7 @@ class Tile:
 
     group          tiles of one group (a camera) stay side by side
     width, height  nominal pixels of the stream; with `data` of another shape the picture gets borders
-    bodies         people, (points, 3) each: column and row in the stream's pixels, distance in metres
+    bodies         people, in the stream's pixels
     focal_px       of the stream; only bodies need it
     note           said in the middle, over a darkened picture: "no signal since 12 s"
     rate           said in the header: "30.0 fps"
@@ -75,7 +75,7 @@ class Tile:
     depth_scale_m: float = 0.001
     rate: Field = field(default_factory=lambda: Field("", ""))
     note: str = ""
-    bodies: tuple[Float32, ...] = ()
+    bodies: tuple[Body, ...] = ()
     focal_px: float = 600.0
 
     @property
@@ -176,10 +176,10 @@ def _draw_tile(canvas: Picture, tile: Tile, place: Rect, span: DepthRange) -> No
 def _draw_bodies(picture: Picture, tile: Tile) -> None:
     if not tile.bodies:
         return  # nor need its width be known
-    zoom = np.float32(picture.shape[1] / tile.width)
-    for index, body in enumerate(tile.bodies):
-        pixels = body * np.array([zoom, zoom, 1.0], np.float32)
-        draw_body(picture, pixels, tile.focal_px * float(zoom), TINTS[index % len(TINTS)])
+    zoom = picture.shape[1] / tile.width
+    scale = np.array([zoom, zoom, 1.0], np.float32)
+    zoomed = [replace(body, pixels=body.pixels * scale) for body in tile.bodies]
+    draw_bodies(picture, zoomed, tile.focal_px * zoom)
 
 
 @lru_cache(maxsize=64)

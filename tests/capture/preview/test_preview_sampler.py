@@ -13,6 +13,8 @@ from rig_parts import DEPTH, MESH, RigParts, camera, flat_color, flat_depth
 
 from capture.camera import DONE
 from capture.frames import CameraInfo, StreamInfo
+from capture.mesh_faces import pack_faces
+from capture.preview.overlay import TINTS
 from capture.preview.process import Controls, Pace
 from capture.preview.sampler import Sampler
 from capture.preview.scene import Scene
@@ -194,11 +196,37 @@ def test_a_body_lies_on_the_first_tile_of_each_camera_until_it_is_stale(rig: Rig
     rig.push("front", 1, flat_depth(1200))
     scene.refresh()
     color, depth, _ = scene.tiles()
-    assert [body.shape for body in color.bodies] == [(276, 3)] * 2
-    assert color.bodies[0][0] == pytest.approx([80 + 150, 60 + 150, 1.0])
+    assert [body.pixels.shape for body in color.bodies] == [(276, 3)] * 2
+    assert color.bodies[0].pixels[0] == pytest.approx([80 + 150, 60 + 150, 1.0])
+    assert [body.faces for body in color.bodies] == [None, None]
     assert depth.bodies == ()
     scene.meshes = False
     assert scene.tiles()[0].bodies == ()
+
+
+def test_people_keep_their_colours_and_are_drawn_with_the_triangles_of_their_meshes(rig: RigParts) -> None:
+    faces = np.array([[0, 1, 2], [2, 1, 275]])
+    told = CameraInfo("bodies", "estimator", "truth", (replace(MESH, faces=pack_faces(faces)),))
+    rig.introduce("bodies", told)
+    scene = Scene(Sampler(rig.job))
+    rig.push("front", 0, flat_color((9, 9, 9)))
+    tints = []
+    for meta in (
+        b'{"vertices":276,"ids":[1,2]}',
+        b'{"vertices":276,"ids":[2,7]}',
+        b'{"vertices":200,"ids":"x"}',
+    ):
+        rig.push("bodies", 0, np.full((2, 300, 3), 1000, np.float32), meta=meta)
+        rig.push("front", 0, flat_color((9, 9, 9)))
+        scene.refresh()
+        bodies = scene.tiles()[0].bodies
+        tints.append([body.tint for body in bodies])
+        if meta.startswith(b'{"vertices":276'):
+            np.testing.assert_array_equal(bodies[0].faces, faces)
+    assert tints[0][1] == tints[1][0] != tints[0][0]
+    assert tints[1] == [TINTS[1], TINTS[6 % len(TINTS)]]
+    assert bodies[0].faces is None, "triangles of other meshes"
+    assert tints[2] == tints[0]
 
 
 def test_silence_and_the_end_are_told_apart(rig: RigParts) -> None:
