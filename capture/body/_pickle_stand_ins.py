@@ -105,6 +105,14 @@ class Unopened:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """An array of Python objects, before anybody said whether they are wanted: its items in order."""
+
+    shape: tuple[int, ...]
+    items: list[object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SparseColumns:
     """A matrix of mostly zeros as SciPy's csc keeps it: of column c the rows
     indices[starts[c]:starts[c + 1]] and their values."""
@@ -143,7 +151,7 @@ class ArrayShell:
     """A numpy.ndarray whose type, shape and bytes come after it."""
 
     budget: Budget
-    content: Array | Unopened | None = None
+    content: Array | Objects | None = None
 
     def build(self, state: object) -> None:
         if not (isinstance(state, tuple) and len(state) == 5):
@@ -158,15 +166,15 @@ def _one_of(choices: Iterable[str], value: object, what: str) -> str:
     return value
 
 
-def _array(
-    data: object, kind: object, shape: object, *, by_columns: bool, budget: Budget
-) -> Array | Unopened:
+def _array(data: object, kind: object, shape: object, *, by_columns: bool, budget: Budget) -> Array | Objects:
     if not isinstance(kind, ArrayType):
         raise FormatError("an array without a type")
     if not (isinstance(shape, tuple) and len(shape) <= 8 and all(type(n) is int and n >= 0 for n in shape)):
         raise FormatError("an array with a shape that does not exist")
     if _OBJECTS.fullmatch(kind.code):
-        return Unopened("it is an array of Python objects")
+        if not isinstance(data, list) or math.prod(shape) != len(data) or (by_columns and len(shape) > 1):
+            raise FormatError("an array of objects that do not fill its shape")
+        return Objects(shape, data)
     dtype = kind.dtype()
     if isinstance(data, str):  # bytes of Python 2
         budget.take_bytes(len(data))
@@ -194,7 +202,9 @@ def _number(args: tuple[object, ...], budget: Budget) -> object:
     if len(args) != 2:
         raise FormatError("a number without type and bytes")
     array = _array(args[1], args[0], (), by_columns=False, budget=budget)
-    return array if isinstance(array, Unopened) else array[()]
+    if isinstance(array, Objects):
+        raise FormatError("a number that is an object")
+    return array[()]
 
 
 def _array_type(args: tuple[object, ...], _: Budget) -> ArrayType:
@@ -290,16 +300,18 @@ STAND_INS: Final[Mapping[tuple[str, str], Name | Maker]] = {
 _IN_PROGRESS: Final = object()
 
 
-def plain(value: object, budget: Budget) -> object:
+def plain(value: object, budget: Budget, *, opens_objects: bool = False) -> object:
     """What was read, as dicts, lists, tuples, sets, numbers, text, bytes, arrays, `SparseColumns` and
-    `Unopened`; chumpy's objects become the arrays they hold. Raises FormatError.
+    `Unopened`; chumpy's objects become the arrays they hold. With `opens_objects` an array of objects becomes
+    lists in lists, as deep as it has dimensions. Raises FormatError.
     """
-    return _Plain(budget).of(value, 0)
+    return _Plain(budget, opens_objects).of(value, 0)
 
 
 class _Plain:
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, opens_objects: bool) -> None:
         self._budget = budget
+        self._opens_objects = opens_objects
         # Each value once, however often it is referred to: the number of ways to it may be astronomical.
         self._done: dict[int, object] = {}
 
@@ -324,12 +336,22 @@ class _Plain:
         if isinstance(value, ArrayShell):
             if value.content is None:
                 raise FormatError("an array without type, shape and bytes")
+            if isinstance(value.content, Objects):
+                return self._objects(value.content, depth)
             return value.content
         if isinstance(value, Instance):
             return self._instance(value, depth)
         if isinstance(value, dict):
             return {key: self.of(item, depth) for key, item in value.items()}
         return type(value)(self.of(item, depth) for item in value)
+
+    def _objects(self, value: Objects, depth: int) -> object:
+        if not self._opens_objects:
+            return Unopened("it is an array of Python objects")
+        items = [self.of(item, depth) for item in value.items]
+        for length in value.shape[:0:-1]:
+            items = [items[k : k + length] for k in range(0, len(items), max(length, 1))]
+        return items if value.shape else items[0]
 
     def _instance(self, value: Instance, depth: int) -> object:
         # Only what is asked for: chumpy's objects also keep notes about what depends on what.

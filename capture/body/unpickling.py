@@ -34,10 +34,12 @@ from capture.body._pickle_stand_ins import (
 )
 from codec.errors import FormatError
 
-__all__ = ["SparseColumns", "Unopened", "load_pickle"]
+__all__ = ["SparseColumns", "Unopened", "load_objects", "load_pickle"]
 
 # Models take a few thousand steps, as their numbers stand in a few long strings.
 MAX_STEPS: Final = 1 << 18
+# Detections of an hour have two arrays for each picture, of some twenty steps.
+MAX_OBJECT_STEPS: Final = 1 << 22
 # A string that spells its bytes takes many times its length in being read.
 _MAX_SPELLED_BYTES: Final = 16 << 20
 _MAX_PROTOCOL: Final = 5
@@ -48,6 +50,16 @@ _ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{2}|[nrt\\'\"])")
 _ESCAPED: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
+def load_objects(file: BinaryIO, size_bytes: int, what: str) -> object:
+    """The array of objects that stands behind the header of a .npy file of `size_bytes`.
+
+    Lists in lists, as deep as it has dimensions, of what `load_pickle` reads. Raises FormatError, which
+    begins with `what`.
+    """
+    machine = _Machine(file, size_bytes, MAX_OBJECT_STEPS)
+    return _read(machine, what, opens_objects=True)
+
+
 def load_pickle(path: str | os.PathLike[str]) -> object:
     """The value in a pickle: dicts, lists, tuples, sets, numbers, text, bytes and NumPy arrays (read-only).
 
@@ -56,33 +68,37 @@ def load_pickle(path: str | os.PathLike[str]) -> object:
     names anything else, and StorageError where it cannot be read.
     """
     with opened(path) as (file, size_bytes):
-        machine = _Machine(file, size_bytes)
-        try:
-            return plain(machine.run(), machine.budget)
-        except FormatError as error:
-            raise FormatError(f"{Path(path)} is refused at byte {machine.at}: {error}") from None
-        except (ValueError, TypeError, LookupError, OverflowError, MemoryError, struct.error) as error:
-            why = " ".join(str(error).split())[:100]
-            raise FormatError(
-                f"{Path(path)} is no pickle that can be read: damaged at byte {machine.at} ({why})"
-            ) from error
+        return _read(_Machine(file, size_bytes, MAX_STEPS), str(Path(path)), opens_objects=False)
+
+
+def _read(machine: _Machine, what: str, *, opens_objects: bool) -> object:
+    try:
+        return plain(machine.run(), machine.budget, opens_objects=opens_objects)
+    except FormatError as error:
+        raise FormatError(f"{what} is refused at byte {machine.at}: {error}") from None
+    except (ValueError, TypeError, LookupError, OverflowError, MemoryError, struct.error) as error:
+        why = " ".join(str(error).split())[:100]
+        raise FormatError(
+            f"{what} is no pickle that can be read: damaged at byte {machine.at} ({why})"
+        ) from error
 
 
 class _Machine:
     """Pickle's stack machine. `at` is where the step began that is being taken."""
 
-    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
+    def __init__(self, file: BinaryIO, size_bytes: int, most_steps: int) -> None:
         self._file = file
+        self._most_steps = most_steps
         self._size = size_bytes
         self._stack: list[object] = []
         self._marks: list[int] = []
         self._memo: dict[int, object] = {}
         self.at = 0
         # Twice: each string may become bytes on its way into an array, and each array be selected from.
-        self.budget = Budget(size_bytes=2 * size_bytes + 4096, entries=MAX_STEPS)
+        self.budget = Budget(size_bytes=2 * size_bytes + 4096, entries=most_steps)
 
     def run(self) -> object:
-        for _ in range(MAX_STEPS):
+        for _ in range(self._most_steps):
             self.at = self._file.tell()
             opcode = self._bytes(1)
             if opcode == b".":
@@ -91,7 +107,7 @@ class _Machine:
             if step is None:
                 raise FormatError(f"it is no pickle of a model ({opcode!r} is no step that one takes)")
             step(self)
-        raise FormatError(f"it takes more than {MAX_STEPS} steps, which no model does")
+        raise FormatError(f"it takes more than {self._most_steps} steps, which no model does")
 
     # What comes out of the file.
 

@@ -1,11 +1,12 @@
 """Detections in NumPy files, whoever wrote them, as one array each of points and confidences.
 
-Read are, without ever unpickling anything:
+Read are, without ever running anything that stands in them:
     est_joints.npz    SMPLify's: `est_joints` (rows, 14, pictures) or (rows, 14), LSP's order, of three rows
                       or more: x, y, confidence and what follows
     *.npy             (2 or 3, 14) or (2 or 3, 14, pictures), rows x, y and perhaps confidence, CPM's order
     *.npz             `keypoints` or `positions_2d`: (pictures, [people,] joints, 2 or 3), or Detectron's
-                      (pictures, [people,] 4, joints) with rows x, y, logit, probability
+                      (pictures, [people,] 4, joints) with rows x, y, logit, probability; also the arrays of
+                      objects that Detectron's inference and VideoPose3D write (`_object_arrays`)
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from capture.keypoints._object_arrays import detections_in, is_of_objects
 from capture.keypoints.joint_sets import JOINT_SETS, Float64, joint_set_of_count
 from codec.errors import ConfigError, NotOurFileError, StorageError
 
@@ -100,7 +102,20 @@ def _archived(path: Path, file: BinaryIO) -> tuple[str, npt.NDArray[Any]]:
         if key is None:
             known, has = ", ".join((_SMPLIFY_KEY, *_KEYS)), ", ".join(arrays.files) or "nothing"
             raise NotOurFileError(f"{path} has none of the arrays {known}; it has {has}")
+        if key in _KEYS and (objects := _objects(path, key, file)) is not None:
+            return key, objects
         return key, arrays[key]
+
+
+def _objects(path: Path, key: str, file: BinaryIO) -> npt.NDArray[Any] | None:
+    """The array of that name where it is one of Python objects."""
+    with zipfile.ZipFile(file) as archive:
+        member = archive.getinfo(f"{key}.npy")
+        with archive.open(member) as array:
+            if not is_of_objects(cast("BinaryIO", array)):
+                return None
+        with archive.open(member) as array:
+            return detections_in(path, key, cast("BinaryIO", array), member.file_size)
 
 
 def _in_rows(path: Path, values: Float64, name: str, *, least_rows: int) -> Detections:

@@ -314,8 +314,11 @@ def test_arrays_that_are_not_what_they_claim_are_refused(
 
 
 def test_an_array_of_pointers_is_not_made_of_bytes(tmp_path: Path) -> None:
-    out = load_pickle(_write(tmp_path, _array_bytes(b"O8", b"K\x01\x85", b"A" * 8, b"U\x01|")))
-    assert isinstance(out, Unopened)
+    with pytest.raises(FormatError, match="objects that do not fill its shape"):
+        load_pickle(_write(tmp_path, _array_bytes(b"O8", b"K\x01\x85", b"A" * 8, b"U\x01|")))
+    path = tmp_path / "objects.pkl"
+    path.write_bytes(pickle.dumps(np.array(["a", None], dtype=object), protocol=2))
+    assert isinstance(load_pickle(path), Unopened)
 
 
 _CSC = b"cscipy.sparse.csc\ncsc_matrix\n)\x81"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -125,12 +126,80 @@ class _Harmful:
         )
 
 
+def _objects(*items: object) -> np.ndarray:
+    out = np.empty(len(items), dtype=object)
+    out[:] = items
+    return out
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_what_detectron_s_inference_writes(tmp_path: Path, save: Callable[..., None]) -> None:
+    """A list of [nothing, people] for each picture; nobody is an empty list or an empty array."""
+    rng = np.random.default_rng(0)
+    people = [rng.uniform(0, 1, (count, 4, 17)).astype(np.float32) for count in (1, 3)]
+    pictures = _objects([[], people[0]], [[], []], [[], people[1]], [[], np.zeros((0, 4, 17))])
+    save(
+        tmp_path / "video.mp4.npz",
+        boxes=_objects(*[[[], np.zeros((1, 5))]] * 4),
+        segments=np.array(None),
+        keypoints=pictures,
+        metadata=np.array({"w": 640, "h": 480}),
+    )
+    source = FileSource(path=tmp_path / "video.mp4.npz")
+    assert len(source) == 4
+    assert [len(source.people(k)) for k in range(4)] == [1, 0, 3, 0]
+    for person, told in zip(source.people(2), people[1], strict=True):
+        assert person.joint_set == "coco17"
+        assert np.allclose(person.points_px, told[:2].T)
+        assert np.allclose(person.confidences, told[3])
+
+
+def test_pictures_whose_lists_numpy_took_for_columns(tmp_path: Path) -> None:
+    pictures = np.empty((3, 2), dtype=object)
+    for k in range(3):
+        pictures[k] = [[], np.full((1, 4, 17), k + 0.5)]
+    np.savez(tmp_path / "a.npz", keypoints=pictures)
+    source = FileSource(path=tmp_path / "a.npz")
+    assert [source.people(k)[0].points_px[0, 0] for k in range(3)] == [0.5, 1.5, 2.5]
+
+
+def test_what_videopose3d_prepares(tmp_path: Path) -> None:
+    points = np.random.default_rng(1).uniform(0, 500, (5, 17, 2)).astype(np.float32)
+    videos = {"walk.mp4": {"custom": [points]}}
+    np.savez(tmp_path / "data_2d_custom_a.npz", positions_2d=np.array(videos), metadata=np.array({"n": 17}))
+    source = FileSource(path=tmp_path / "data_2d_custom_a.npz")
+    assert len(source) == 5
+    assert np.allclose(source.people(3)[0].points_px, points[3])
+    videos["run.mp4"] = {"custom": [points]}
+    np.savez(tmp_path / "two.npz", positions_2d=np.array(videos))
+    with pytest.raises(NotOurFileError, match=r"two\.npz: positions_2d holds 2 videos \(walk\.mp4/custom/0"):
+        FileSource(path=tmp_path / "two.npz")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "told"),
+    [
+        (_objects([[], np.zeros((1, 4, 17))], [[], np.zeros((1, 3, 17))]), "the people of keypoints are"),
+        (_objects([[], np.zeros((4, 17))]), r"picture 0 of keypoints is \(4, 17\)"),
+        (_objects([[], "people"]), "picture 0 of keypoints is str"),
+        (_objects([[], []]), "nobody at all"),
+        (_objects(), "holds a list"),
+        (np.array({"a": 1}), "holds no {video"),
+        (np.array(7, dtype=object), "holds a int"),
+    ],
+)
+def test_objects_of_another_layout_are_refused(tmp_path: Path, pictures: np.ndarray, told: str) -> None:
+    np.savez(tmp_path / "a.npz", keypoints=pictures)
+    with pytest.raises(NotOurFileError, match=told) as caught:
+        FileSource(path=tmp_path / "a.npz")
+    assert "a.npz" in str(caught.value)
+
+
 def test_pickled_objects_are_refused_before_they_run(tmp_path: Path) -> None:
     """Detectron's own layout: one list of arrays per picture."""
-    objects = np.empty(2, dtype=object)
-    objects[:] = [_Harmful(), [np.zeros((1, 4, 17))]]
-    np.savez(tmp_path / "a.npz", boxes=objects, keypoints=objects, allow_pickle=True)  # type: ignore[arg-type]
-    with pytest.raises(NotOurFileError, match=r"a\.npz holds Python objects.*numpy\.savez\(NEW, keypoints"):
+    objects = _objects(_Harmful(), [np.zeros((1, 4, 17))])
+    np.savez(tmp_path / "a.npz", boxes=objects, keypoints=objects)
+    with pytest.raises(NotOurFileError, match=r"a\.npz: keypoints is refused at byte"):
         FileSource(path=tmp_path / "a.npz")
     np.save(tmp_path / "a.npy", objects, allow_pickle=True)
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(_Harmful()))
