@@ -15,7 +15,7 @@ from capture.lenses import Lens
 from capture.specs import EstimatorSpec
 from codec.errors import ConfigError, EstimatorError
 from tests.capture.body.walking_people import POINTS, person
-from tests.capture.test_lenses import LENSES, Coefficients
+from tests.capture.test_lens_models import LENSES, Coefficients
 
 LENS = Intrinsics(640, 480, 300.0, 305.0, 322.0, 238.0)
 SHIFTED = ((1.0, 0.0, 0.0, 0.02), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
