@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 
 from capture.body.kinematics import Float64
@@ -46,15 +47,12 @@ def dogleg(objective: Objective, x: Float64, *, most_steps: int = 100, least_gai
     for step_number in range(most_steps):
         if np.abs(pull).max() < _TINY:
             return Solution(x, here, step_number)
-        descent = -(pull @ pull) / (pull @ stiffness @ pull) * pull
-        newton: Float64 | None = None
+        newton = _solved(stiffness, pull)
+        newton_length = _norm(newton)
+        radius = newton_length if radius is None else radius
         while True:
-            if radius is not None and _norm(descent) >= radius:
-                step = radius / _norm(descent) * descent
-            else:
-                newton = _solved(stiffness, pull) if newton is None else newton
-                radius = _norm(newton) if radius is None else radius
-                step = newton if _norm(newton) <= radius else _knee(descent, newton, radius)
+            # The steepest descent never leads further than the Gauss-Newton step.
+            step = newton if newton_length <= radius else _bent(pull, stiffness, newton, radius)
             length = _norm(step)
             smallest = _TINY * _norm(x[free])
             if length <= smallest:
@@ -128,20 +126,24 @@ def damped_step(pull: Float64, stiffness: Float64, most: Float64 | float) -> Flo
 
 def _solved(stiffness: Float64, pull: Float64) -> Float64:
     """The step to the minimum of the quadratic model; a little damped where it has no unique one."""
-    try:
-        step: Float64 = np.asarray(np.linalg.solve(stiffness, -pull), dtype=np.float64)
-        if step @ pull <= 0.0:  # downhill, as it must be where the stiffness is positive
+    # By Cholesky, which NumPy has no triangular solver for; it says so where the stiffness is not positive.
+    is_solved, column = cv2.solve(stiffness, pull[:, None], flags=cv2.DECOMP_CHOLESKY)
+    if is_solved:
+        step: Float64 = -column[:, 0]
+        if step @ pull <= 0.0:  # downhill; not so, or no number, where it is all but singular
             return step
-    except np.linalg.LinAlgError:
-        pass
     count = len(pull)
     size = max(float(np.trace(stiffness)) / count, 1e-12)
     damped = stiffness + 1e-6 * size * np.eye(count)
     return np.asarray(np.linalg.solve(damped, -pull), dtype=np.float64)
 
 
-def _knee(descent: Float64, newton: Float64, radius: float) -> Float64:
-    """Where the way from the steepest descent to the Gauss-Newton step leaves the trust region."""
+def _bent(pull: Float64, stiffness: Float64, newton: Float64, radius: float) -> Float64:
+    """Where the way down the steepest descent, and from there to the Gauss-Newton step, leaves the region."""
+    descent = -(pull @ pull) / (pull @ stiffness @ pull) * pull
+    if (length := _norm(descent)) >= radius:
+        nearest: Float64 = radius / length * descent
+        return nearest
     way = newton - descent
     a = float(way @ way)
     b = float(descent @ way)
