@@ -83,7 +83,7 @@ class Lens:
 
     def pixels(self, rays: Float64) -> Float64:
         """Rays (n, 2) -> pixels (n, 2); NaN for those that are far beyond the picture."""
-        if self.is_straight:
+        if self.is_straight or not len(rays):
             return np.asarray(rays * self._focal + self._centre)
         with np.errstate(invalid="ignore"):
             within = np.asarray(np.linalg.norm(rays, axis=1) <= self._reach)[:, np.newaxis]
@@ -93,7 +93,7 @@ class Lens:
     def straightened(self, points_px: Float64) -> Float64:
         """Points (n, 2) in a picture of this lens -> where a straight one would show them; NaN for those that
         cannot be in such a picture."""
-        if self.is_straight:
+        if self.is_straight or not len(points_px):
             return points_px
         return np.asarray(self._rays(points_px) * self._focal + self._centre)
 

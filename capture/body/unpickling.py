@@ -196,7 +196,7 @@ class _Machine:
 
     def remember(self, index: int) -> None:
         # Larger ones could be chosen such that they collide in the dict.
-        if not 0 <= index <= MAX_STEPS:
+        if not 0 <= index <= self._most_steps:
             raise FormatError(f"a value is kept under the number {index}, more than there can be")
         self._memo[index] = self._top()
 

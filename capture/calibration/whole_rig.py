@@ -13,17 +13,20 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from capture.body.kinematics import rotations_of
 from capture.calibration import CameraCalibration, matrix4
 from capture.calibration.boards import Sighting
 from capture.calibration.chart import ErrorPanel
-from capture.calibration.lenses import FEWEST_VIEWS, Lens, calibrate_lens, reprojection_errors
+from capture.calibration.lenses import FEWEST_VIEWS, Lens, board_pose, calibrate_lens, reprojection_errors
 from capture.calibration.placement import Placement, place_cameras
 from capture.calibration.views import MOST_VIEWS, CameraViews, without_repeats
 from capture.frames import Intrinsics, Matrix4
+from codec.errors import CalibrationError
 
 Float64 = npt.NDArray[np.float64]
 
 _SURE: Final = 0.02
+_LEAST_TILT_DEG: Final = 8.0
 """A focal length less sure than this share of it takes no other's place."""
 
 
@@ -96,11 +99,25 @@ def _lens_of(camera: CameraViews, seen: Sequence[Sighting]) -> Lens | tuple[Kept
     if len(seen) < FEWEST_VIEWS:
         why = f"the board was seen in {len(seen)} places, {FEWEST_VIEWS} are the least"
         return KeptLens("rig file", why), camera.rig_lens
-    lens = calibrate_lens(seen, camera.size, name=camera.name)
+    # Boards that are all parallel fit a lens of any focal length, and the fit is sure of whichever it took.
+    tilted_deg = _tilted_deg(camera.rig_lens, seen)
+    if tilted_deg < _LEAST_TILT_DEG:
+        why = f"the board was tilted by {tilted_deg:.0f} degrees at most from one place to another"
+        return KeptLens("rig file", f"{why}; tilt the board more"), camera.rig_lens
+    try:
+        lens = calibrate_lens(seen, camera.size, name=camera.name)
+    except CalibrationError as error:
+        return KeptLens("rig file", str(error)), camera.rig_lens
     if lens.focal_deviation_px <= _SURE * lens.intrinsics.fx:
         return lens
     told = f"what was seen tells the focal length to +-{lens.focal_deviation_px:.0f} px only"
     return KeptLens("rig file", f"{told}; tilt the board more"), camera.rig_lens
+
+
+def _tilted_deg(lens: Intrinsics, seen: Sequence[Sighting]) -> float:
+    """The largest angle between the boards of two sightings."""
+    normals = np.array([rotations_of(board_pose(lens, each)[0][None])[0][:, 2] for each in seen])
+    return float(np.degrees(np.arccos(np.clip((normals @ normals.T).min(), -1.0, 1.0))))
 
 
 def _panel(

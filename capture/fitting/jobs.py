@@ -156,6 +156,8 @@ class Fitting:
             if fit is not None:
                 fits.append(fit)
         if not fits:
+            if self.again:
+                self._forget_people(job.stem, mark, 0)
             seen = "too little of anybody is seen for a body" if people else "nobody is seen in it"
             return Outcome("nobody", told=f"{job.picture}: {seen}")
         return self._written(job, body, picture, fits, focal_factor)
@@ -207,7 +209,7 @@ class Fitting:
 
     def _forget_people(self, stem: str, mark: str, first: int) -> None:
         """Take away what an earlier fit of this picture says of people whom this one does not find."""
-        for person in count(max(first, 1)):
+        for person in count(first):
             found = [path for path in self._files(stem, person) if state_of(path, mark) in _FITTED]
             if not found:
                 return

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from capture.body.kinematics import rotations_of
 from capture.calibration.views import CameraViews
 from capture.calibration.whole_rig import calibrate_rig
 from capture.frames import Intrinsics
@@ -54,6 +56,23 @@ def test_a_lens_of_the_rig_file_is_kept_where_the_board_was_in_too_few_places(sh
 
 def test_a_lens_of_the_rig_file_is_kept_where_what_was_seen_tells_less() -> None:
     views = views_of(poses(3, seed=2), noise_px=1.0)
+    views.rig_lens = LENS
+    found = calibrate_rig([views], [])
+    assert not found.lenses
+    assert "tilt the board more" in found.kept["cam"].why
+
+
+@pytest.mark.parametrize("tilt_rad", [0.0, 0.01, 0.35])
+def test_boards_that_are_all_parallel_tell_no_focal_length(tilt_rad: float) -> None:
+    """The fit would be sure of a wrong one: the lens of the rig file is kept."""
+    turn = np.eye(4)
+    turn[:3, :3] = rotations_of([[tilt_rad, 0.0, 0.0]])[0]
+    shown = []
+    for k in range(8):
+        pose = turn.copy()
+        pose[:3, 3] = [-0.15 + 0.04 * k, -0.1 + 0.02 * (k % 3), 0.5 + 0.05 * (k % 4)]
+        shown.append(pose)
+    views = views_of(shown)
     views.rig_lens = LENS
     found = calibrate_rig([views], [])
     assert not found.lenses

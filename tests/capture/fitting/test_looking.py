@@ -9,6 +9,7 @@ import pytest
 
 from capture.fitting.looking import people_in
 from capture.keypoints import PersonKeypoints
+from capture.keypoints.joint_sets import joint_set
 
 JOINTS = 17
 
@@ -79,9 +80,58 @@ def test_who_is_cut_off_by_the_edge_of_the_photograph_counts_and_by_a_squares_ed
     assert len(halves) == 1  # the whole picture showed him, however little there is of him
 
 
-def test_a_limb_is_nobody() -> None:
-    detector = Detector([(500.0, 50.0, 700.0), (600.0, 500.0, 150.0)])
-    assert len(people_in(photograph(1600, 800), detector, most=10)) == 1
+class TakesPartsForPeople(Detector):
+    """What shows somebody to half or less shows somebody smaller, whole and plain."""
+
+    def __call__(self, picture: np.ndarray) -> list[PersonKeypoints]:
+        return [self._mistaken(person) for person in super().__call__(picture)]
+
+    @staticmethod
+    def _mistaken(person: PersonKeypoints) -> PersonKeypoints:
+        seen = person.points_px[person.confidences > 0.5]
+        if len(seen) > 0.5 * JOINTS:
+            return person
+        shares = np.linspace(0, 1, JOINTS)[:, None]
+        points = seen.min(axis=0) + shares * np.ptp(seen, axis=0)
+        return PersonKeypoints("coco17", points, np.full(JOINTS, 0.9))
+
+
+def test_a_leg_that_a_square_cuts_off_is_nobody() -> None:
+    detector = TakesPartsForPeople([(450.0, 120.0, 540.0)])
+    (leg,) = detector(photograph(1600, 800)[400:, 400:800])
+    assert leg.confidences.mean() > 0.8
+    found = people_in(photograph(1600, 800), detector, most=10)
+    assert np.allclose(places(found), [(450, 120)], atol=12)
+
+
+def test_a_child_before_somebody_is_a_person() -> None:
+    people = [(500.0, 50.0, 700.0), (550.0, 450.0, 300.0)]
+    found = people_in(photograph(1600, 800), Detector(people), most=10)
+    assert np.allclose(places(found), [place[:2] for place in people], atol=12)
+
+
+def test_whose_left_is_taken_for_right_in_one_square_is_one_person() -> None:
+    """As somebody against the light: from the front in one square, from behind in the next."""
+    names = joint_set("coco17").joints
+    across = [{"left": 0.0, "right": 300.0}.get(name.split("_")[0], 150.0) for name in names]
+    points = np.stack([across, np.linspace(0, 400, JOINTS)], axis=1) + 150.0
+    mirrored = points * (-1, 1) + (600, 0)
+    shown = (PersonKeypoints("coco17", each, np.full(JOINTS, 0.95)) for each in (points, mirrored))
+    people = people_in(photograph(600, 600), lambda _: list(shown), most=10)
+    assert len(people) == 1
+
+
+def test_two_of_whom_no_joint_is_seen_of_both_are_two() -> None:
+    """Of one the upper half, of the other the lower one, at the two ends of the picture."""
+    points = np.stack([np.linspace(0, 100, JOINTS), np.linspace(0, 250, JOINTS)], axis=1) + 10.0
+    upper = np.where(np.arange(JOINTS) < 8, 0.95, 0.1)
+    shown = iter(
+        [
+            PersonKeypoints("coco17", points, upper),
+            PersonKeypoints("coco17", points + np.array([240.0, 0.0]), 1.05 - upper),
+        ]
+    )
+    assert len(people_in(photograph(400, 300), lambda _: list(shown), most=10)) == 2
 
 
 def test_two_who_stand_close_are_two_and_the_largest_come_first() -> None:
