@@ -11,6 +11,7 @@ that can use what comes later (`Estimator.estimate_recorded`) gives results late
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -75,7 +76,7 @@ class RecordedEstimation:
         over this) and StorageError.
         """
         self._recording, self._spec, self._out = recording, spec, out
-        origin = recorded_from(recording.path, spec)
+        origin = recorded_from(recording.path, spec, calibration)
         earlier = _earlier(out, origin)
         self._at_ns = self._failures = 0
         self._held = contextlib.ExitStack()
@@ -223,10 +224,15 @@ class RecordedEstimation:
         self.close()
 
 
-def finished_before(recording: Recording, spec: EstimatorSpec, out: Path) -> EstimationOutcome | None:
+def finished_before(
+    recording: Recording,
+    spec: EstimatorSpec,
+    out: Path,
+    calibration: Mapping[str, CameraCalibration] | None = None,
+) -> EstimationOutcome | None:
     """What lies in `out` where an earlier run did every frame there is, which takes no estimator to tell;
     else None. Raises ConfigError where `out` is something else, and StorageError."""
-    earlier = _earlier(out, recorded_from(recording.path, spec))
+    earlier = _earlier(out, recorded_from(recording.path, spec, calibration))
     if earlier is None or earlier["estimate"].get("finished") != _frames_of(recording):
         return None
     with Recording(out) as made:
@@ -259,8 +265,13 @@ def _frames_of(recording: Recording) -> dict[str, list[int]]:
     }
 
 
-def recorded_from(path: Path, spec: EstimatorSpec) -> dict[str, Any]:
-    """What says whether an earlier run made the same: the recording and the estimator with its settings."""
+def recorded_from(
+    path: Path, spec: EstimatorSpec, calibration: Mapping[str, CameraCalibration] | None = None
+) -> dict[str, Any]:
+    """What says whether an earlier run made the same: the recording, the estimator with its settings, and
+    what a rig file says of the cameras in place of the recording."""
     told = asdict(spec)
     told["cameras"] = list(spec.cameras)
-    return {"of": str(path.resolve()), "estimator": told}
+    known = {name: each for name, each in (calibration or {}).items() if each != CameraCalibration()}
+    digest = hashlib.sha256(repr(sorted(known.items())).encode()).hexdigest()[:16] if known else None
+    return {"of": str(path.resolve()), "estimator": told, "calibration": digest}

@@ -163,7 +163,7 @@ def _run_one(
     out: Path,
     calibration: Mapping[str, CameraCalibration],
 ) -> EstimationOutcome:
-    finished = finished_before(recording, spec, out)
+    finished = finished_before(recording, spec, out, calibration)
     if finished is not None:
         print(f"{out}: every frame of {recording.path} is done already", file=sys.stderr)
         return finished

@@ -269,6 +269,32 @@ def test_what_was_found_out_since_counts(maker: SessionMaker, tmp_path: Path) ->
         assert made.streams["people/parameters"].camera.world_from_camera == pose
 
 
+def test_results_of_another_calibration_are_something_else(maker: SessionMaker, tmp_path: Path) -> None:
+    maker.camera("front", frames=3)
+    first, other = (
+        {"front": CameraCalibration(Intrinsics(WIDTH, HEIGHT, focal, focal, 8.0, 6.0))}
+        for focal in (50.0, 60.0)
+    )
+
+    def work(known: dict[str, CameraCalibration] | None, out: Path) -> RecordedEstimation:
+        return RecordedEstimation(recording, spec_of(), out, calibration=known, depth_codec="lz4")
+
+    with Recording(maker.finish()) as recording:
+        with work(first, tmp_path / "out") as made:
+            made.run(lambda count: None, lambda line: None)
+        with work(first, tmp_path / "out") as again:
+            assert again.done == again.total
+        for known in (other, None):
+            with pytest.raises(ConfigError, match="something else"):
+                work(known, tmp_path / "out")
+            with pytest.raises(ConfigError, match="something else"):
+                recorded_estimation.finished_before(recording, spec_of(), tmp_path / "out", known)
+        with work(None, tmp_path / "plain") as made:
+            made.run(lambda count: None, lambda line: None)
+        with work({"front": CameraCalibration()}, tmp_path / "plain") as again:
+            assert again.done == again.total
+
+
 def test_a_folder_with_something_else_is_left_alone(maker: SessionMaker, tmp_path: Path) -> None:
     maker.camera("front", frames=3)
     session, out = maker.finish(), tmp_path / "out"
