@@ -89,6 +89,7 @@ class _Machine:
     def __init__(self, file: BinaryIO, size_bytes: int, most_steps: int) -> None:
         self._file = file
         self._most_steps = most_steps
+        self._hashed = 0
         self._size = size_bytes
         self._stack: list[object] = []
         self._marks: list[int] = []
@@ -193,6 +194,13 @@ class _Machine:
         values = self.since_mark()
         self.push({})
         self.set_items(values)
+
+    def push_hashed(self, empty: dict[object, object] | set[object]) -> None:
+        # A byte of the file each, and two hundred of memory; arrays of detections have none but a few.
+        self._hashed += 1
+        if self._hashed > MAX_STEPS:
+            raise FormatError(f"it has more than {MAX_STEPS} dicts and sets")
+        self.push(empty)
 
     def remember(self, index: int) -> None:
         # Larger ones could be chosen such that they collide in the dict.
@@ -334,8 +342,8 @@ _STEPS: Final[dict[bytes, Step]] = {
     # Containers.
     b")": lambda m: m.push(()),
     b"]": lambda m: m.push([]),
-    b"}": lambda m: m.push({}),
-    b"\x8f": lambda m: m.push(set()),
+    b"}": lambda m: m.push_hashed({}),
+    b"\x8f": lambda m: m.push_hashed(set()),
     b"t": lambda m: m.push(tuple(m.since_mark())),
     b"\x85": lambda m: m.tuple_of(1),
     b"\x86": lambda m: m.tuple_of(2),

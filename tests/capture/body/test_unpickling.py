@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from capture.body import unpickling
-from capture.body.unpickling import SparseColumns, Unopened, load_pickle
+from capture.body.unpickling import SparseColumns, Unopened, load_objects, load_pickle
 from codec.errors import FormatError, StorageError
 from tests.capture.body import smpl_imitation
 
@@ -319,6 +319,15 @@ def test_an_array_of_pointers_is_not_made_of_bytes(tmp_path: Path) -> None:
     path = tmp_path / "objects.pkl"
     path.write_bytes(pickle.dumps(np.array(["a", None], dtype=object), protocol=2))
     assert isinstance(load_pickle(path), Unopened)
+
+
+@pytest.mark.parametrize("empty", [b"}", b"\x8f"])
+def test_a_byte_for_each_of_millions_of_sets_is_refused(empty: bytes) -> None:
+    import io
+
+    many = b"\x80\x04" + empty * (1 << 19) + b"."
+    with pytest.raises(FormatError, match=r"here.*more than 262144 dicts and sets"):
+        load_objects(io.BytesIO(many), len(many), "here")
 
 
 _CSC = b"cscipy.sparse.csc\ncsc_matrix\n)\x81"
