@@ -140,9 +140,8 @@ def _measured(model: BodyModel, betas: Float64) -> tuple[Float64, Float64, Float
     for number, part in enumerate(PARTS):
         joint = joints[part[0]]
         flesh = vertices[np.isin(carrier, part)] - joint
-        if (
-            len(flesh) < _LEAST_VERTICES
-        ):  # a model without this part: a grain at the joint, which hits nothing
+        if len(flesh) < _LEAST_VERTICES:
+            # A model without this part: a grain at the joint, which hits nothing.
             ends[number] = starts[number] + [_LEAST_LENGTH_M, 0.0, 0.0]
             continue
         middle = flesh.mean(axis=0)

@@ -149,13 +149,13 @@ def fit_cold(
     seen = sum(points_seen(observation) for observation in observations)
     if seen < LEAST_POINTS:
         return None
-    keeps_out = mode == "smplify" if interpenetration is None else interpenetration
-    setup = setup_of(model, prior or default_prior(), every_joint=keeps_out or mode == "smplify")
+    with_spheres = keeps_out(mode, interpenetration)
+    setup = setup_of(model, prior or default_prior(), every_joint=with_spheres or mode == "smplify")
     planned = _planned_original if mode == "smplify" else _planned
     plan = planned(setup, observations, headings, person_height_px)
     if plan is None:
         return None
-    if keeps_out:
+    if with_spheres:
         plan.body_terms.append(spheres_of(model, capsules))
     solutions = [_run(plan, start) for start in plan.starts]
     best = min(range(len(solutions)), key=lambda k: solutions[k].evaluation.data_cost)
@@ -179,6 +179,11 @@ def fit_cold(
     )
 
 
+def keeps_out(mode: Mode, interpenetration: bool | None) -> bool:
+    """Whether a fit keeps a body out of itself, asked so or by default."""
+    return mode == "smplify" if interpenetration is None else interpenetration
+
+
 def points_seen(observation: Observation) -> int:
     """How many points of an observation say something; none where all lie on one spot."""
     used = observation.confidences * POINT_WEIGHTS > 0
@@ -195,7 +200,7 @@ def _planned_original(
     if depth_m is None:
         return None
     scale = PERSON_HEIGHT_PX / person_height_px if person_height_px else scale_at(setup, depth_m, first)
-    starts = _starts_in_picture(setup, first, scale, depth_m, headings)
+    starts = starts_in_picture(setup, first, scale, depth_m, headings)
     scales = [scale * first.view.focal_px[0] / o.view.focal_px[0] for o in observations]
     data: list[PointTerm] = [Reprojection(observations, scales, ORIGINAL_POINT_WEIGHTS)]
     return _Plan(setup, data, starts, ORIGINAL_STAGES, dogleg)
@@ -224,7 +229,7 @@ def _planned(
         depth_m = depth_in_picture(setup, first)
         if depth_m is None:
             return None
-        starts = _starts_in_picture(setup, first, scale_at(setup, depth_m, first), depth_m, headings)
+        starts = starts_in_picture(setup, first, scale_at(setup, depth_m, first), depth_m, headings)
         stages = _STAGES
         start = starts[0]
         along = first.view.camera_from_world[2, :3]
@@ -250,7 +255,7 @@ def scales_at(
     return scales
 
 
-def _starts_in_picture(
+def starts_in_picture(
     setup: Setup, observation: Observation, scale: float, depth_m: float, headings: int | None
 ) -> list[Start]:
     """Orientations to try where one picture is all there is, in the world."""

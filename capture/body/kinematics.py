@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from capture.body.joint_tree import Int, ancestors_of, doublings_of
+from capture.body.joint_tree import Int, ancestors_of, doublings_of, world_rotations_of
 
 Float64 = npt.NDArray[np.float64]
 
@@ -88,18 +88,12 @@ def forward_kinematics(
     children.
     """
     above, carriers, doublings = _tree(tuple(parents))
-    count = len(rotations)
-    world = np.empty((count + 1, 3, 3))
-    world[:count] = rotations
-    world[count] = _EYE
-    for jumps in doublings:
-        world = world[jumps] @ world
+    world = world_rotations_of(rotations, doublings)
     bones = joints - np.concatenate([joints, _ORIGIN])[carriers]
     turned = (world[carriers] @ bones[:, :, None])[:, :, 0]
-    return world[:count], above @ turned + np.asarray(translation, dtype=np.float64)
+    return world[:-1], above @ turned + np.asarray(translation, dtype=np.float64)
 
 
-_EYE: Final = np.eye(3)
 _ORIGIN: Final = np.zeros((1, 3))
 
 

@@ -18,11 +18,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from capture.body.joint_tree import ancestors_of, doublings_of
+from capture.body.joint_tree import Int, ancestors_of, doublings_of, world_rotations_of
 from capture.body.kinematics import JOINT_COUNT, SHAPE_COUNT, Float64
 from capture.body.model import BodyModel
-
-Int = npt.NDArray[np.intp]
 
 POINT_NAMES: Final = (
     *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
@@ -63,10 +61,14 @@ def shape_count_of(model: BodyModel) -> int:
 
 def lsp_attachments(model: BodyModel) -> list[Attachment]:
     """The 14 points: thirteen joints, and the vertex at the top of the head as its weights carry it."""
-    count = shape_count_of(model)
-    still = np.zeros((3, count))
-    found = [Attachment(point, joint, 1.0, np.zeros(3), still) for point, joint in enumerate(POINT_JOINTS)]
-    return found + vertex_attachments(model, model.head_top_vertex, POINT_COUNT - 1)
+    joints = joint_attachments(model, POINT_JOINTS)
+    return joints + vertex_attachments(model, model.head_top_vertex, POINT_COUNT - 1)
+
+
+def joint_attachments(model: BodyModel, joints: Sequence[int]) -> list[Attachment]:
+    """Points 0, 1 ... that are these joints."""
+    still = np.zeros((3, shape_count_of(model)))
+    return [Attachment(point, joint, 1.0, np.zeros(3), still) for point, joint in enumerate(joints)]
 
 
 def vertex_attachments(model: BodyModel, vertex: int, point: int) -> list[Attachment]:
@@ -158,13 +160,7 @@ class BodyPoints:
     def posed(self, seen_pose: Float64, betas: Float64) -> PosedPoints:
         """The points for the pose numbers of `pose_columns` and (B,) shape numbers."""
         rotations, axes = rotations_and_axes(seen_pose.reshape(-1, 3))
-        kept = len(rotations)
-        world = np.empty((kept + 1, 3, 3))
-        world[:kept] = rotations
-        world[kept] = _EYE
-        for jumps in self._doublings:
-            world = world[jumps] @ world
-        return PosedPoints(self, world, axes, betas)
+        return PosedPoints(self, world_rotations_of(rotations, self._doublings), axes, betas)
 
     def carried_by(self, posed: PosedPoints) -> PosedPoints:
         """These points where the body is posed already, with other points of the same model and joints."""

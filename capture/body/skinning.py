@@ -8,6 +8,7 @@ kernel was built, it does the work (`_native_skin`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -46,11 +47,15 @@ class Skin:
         shape_rows = np.ascontiguousarray(shape_directions.transpose(2, 1, 0))
         self._shape = shape_rows.reshape(len(shape_rows), template.size)
         self._pose = None if pose_directions is None else np.ascontiguousarray(pose_directions)
-        self._native = None
-        if can_skin(len(self._parents), 0 if self._pose is None else len(self._pose)):
-            self._native = NativeSkin(self._weights, self._pose, self._parents)
         # One assignment replaces both, so that no thread sees the mesh of other shape numbers.
         self._last: tuple[bytes, Float32] = (b"", np.zeros(0, np.float32))
+
+    @cached_property
+    def _native(self) -> NativeSkin | None:
+        """Made when the first mesh is asked for: not everybody who reads a model poses it."""
+        if can_skin(len(self._parents), 0 if self._pose is None else len(self._pose)):
+            return NativeSkin(self._weights, self._pose, self._parents)
+        return None
 
     def posed(self, betas: Float64, pose: Float64, rest_joints: Float64, translation: Float64) -> Float32:
         """(n, 3) points; axis-angle `pose` and `rest_joints` (joints, 3), `translation` (3,)."""

@@ -20,10 +20,16 @@ from typing import Final
 import numpy as np
 
 from capture.body.capsules import Capsules, CapsuleSizes, capsules_of
-from capture.body.joint_tree import ancestors_of
+from capture.body.joint_tree import Int, ancestors_of
 from capture.body.kinematics import JOINT_COUNT, Float64
 from capture.body.model import BodyModel
-from capture.body.points import Attachment, BodyPoints, Int, PosedPoints, cross_products_with
+from capture.body.points import (
+    Attachment,
+    BodyPoints,
+    PosedPoints,
+    cross_products_with,
+    joint_attachments,
+)
 from capture.body.terms import State
 
 WEIGHT: Final = 1000.0
@@ -49,14 +55,14 @@ class Spheres:
     def __init__(self, model: BodyModel, sizes: CapsuleSizes | None = None) -> None:
         capsules = capsules_of(model, sizes)
         centres, owners = _spheres_along(capsules)
-        still = np.zeros((3, centres.shape[2] - 1))
-        joints = [Attachment(joint, joint, 1.0, np.zeros(3), still) for joint in range(JOINT_COUNT)]
         carriers = np.array([capsules.joints[owner] for owner in owners])
         spheres = [
             Attachment(JOINT_COUNT + k, int(carriers[k]), 1.0, centre[:, 0], centre[:, 1:])
             for k, centre in enumerate(centres)
         ]
-        self._points = BodyPoints(model, [*joints, *spheres], every_joint=True)
+        self._points = BodyPoints(
+            model, [*joint_attachments(model, range(JOINT_COUNT)), *spheres], every_joint=True
+        )
         self.capsules = owners
         self.joints: Int = carriers
         self._radii = capsules.radii[owners]

@@ -16,8 +16,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from capture.body.joint_tree import Int
 from capture.body.kinematics import Float64
-from capture.body.points import BodyPoints, Int, PosedPoints
+from capture.body.points import BodyPoints, PosedPoints
 from capture.body.prior import PosePrior
 
 BENDING: Final = 3.17

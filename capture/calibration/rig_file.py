@@ -1,5 +1,6 @@
 """Writes lenses and places into a rig file: the keys of its cameras. All other lines stay byte for byte:
-comments, line ends, a mark of the byte order, the file's mode. A comment within or behind a value goes along.
+comments, line ends, a mark of the byte order, the file's mode. A comment within or behind a replaced value is
+lost.
 
 What comes out is read back and compared with what went in plus what was to be written, before it takes the
 old file's place; a rig file that is written in a way this does not understand is left alone, and the lines

@@ -26,8 +26,9 @@ from codec.errors import CalibrationError
 Float64 = npt.NDArray[np.float64]
 
 _SURE: Final = 0.02
-_LEAST_TILT_DEG: Final = 8.0
 """A focal length less sure than this share of it takes no other's place."""
+_LEAST_TILT_DEG: Final = 8.0
+"""Between two of the boards, at least; else they count as parallel."""
 
 
 @dataclass(frozen=True, slots=True)

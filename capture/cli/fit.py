@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from capture.body.cold import Mode
+from capture.body.cold import Mode, keeps_out
 from capture.body.prior import PosePrior
 from capture.cli._progress import Progress
 from capture.cli._tables import plural
@@ -148,7 +148,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.headings is not None and not 1 <= args.headings <= 16:
         raise ConfigError(f"--headings {args.headings} is not within 1 and 16")
     mode = _mode(args)
-    if args.capsules and not (mode == "smplify" if args.interpenetration is None else args.interpenetration):
+    if args.capsules and not keeps_out(mode, args.interpenetration):
         raise ConfigError(f"--capsules tells what keeps apart with --interpenetration, off in mode {mode}")
 
 

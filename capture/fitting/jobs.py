@@ -160,7 +160,7 @@ class Fitting:
                 self._forget_people(job.stem, mark, 0)
             seen = "too little of anybody is seen for a body" if people else "nobody is seen in it"
             return Outcome("nobody", told=f"{job.picture}: {seen}")
-        return self._written(job, body, picture, fits, focal_factor)
+        return self._written(job, mark, body, picture, fits, focal_factor)
 
     def _mark(self, job: Job) -> str:
         settings = {"of all": self.digest, "picture": stamp_of(job.picture)}
@@ -181,9 +181,14 @@ class Fitting:
         return files
 
     def _written(
-        self, job: Job, body: BodyModel, picture: Picture, fits: Sequence[Fit], focal_factor: float
+        self,
+        job: Job,
+        mark: str,
+        body: BodyModel,
+        picture: Picture,
+        fits: Sequence[Fit],
+        focal_factor: float,
     ) -> Outcome:
-        mark = self._mark(job)
         names = [self._files(job.stem, k) for k in range(len(fits))]
         for path in (path for files in names for path in files):
             if state_of(path, mark) is State.FOREIGN:

@@ -104,9 +104,8 @@ def _places(length: int, side: int) -> list[int]:
     return [round(place) for place in np.linspace(0, length - side, count)]
 
 
-def _seen(person: PersonKeypoints) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    seen: np.ndarray[tuple[int], np.dtype[np.bool_]] = person.confidences >= _VISIBLE
-    return seen
+def _seen(person: PersonKeypoints) -> npt.NDArray[np.bool_]:
+    return np.asarray(person.confidences >= _VISIBLE)
 
 
 def _shown(person: PersonKeypoints, picture: Picture) -> float:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Final, cast
 import numpy as np
 import numpy.typing as npt
 
-from capture.keypoints._object_arrays import detections_in, is_of_objects
+from capture.keypoints._object_arrays import detections_in
 from capture.keypoints.joint_sets import JOINT_SETS, Float64, joint_set_of_count
 from codec.errors import ConfigError, NotOurFileError, StorageError
 
@@ -111,9 +111,6 @@ def _objects(path: Path, key: str, file: BinaryIO) -> npt.NDArray[Any] | None:
     """The array of that name where it is one of Python objects."""
     with zipfile.ZipFile(file) as archive:
         member = archive.getinfo(f"{key}.npy")
-        with archive.open(member) as array:
-            if not is_of_objects(cast("BinaryIO", array)):
-                return None
         with archive.open(member) as array:
             return detections_in(path, key, cast("BinaryIO", array), member.file_size)
 

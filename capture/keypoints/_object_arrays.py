@@ -22,17 +22,14 @@ Array = npt.NDArray[Any]
 _MOST_NUMBERS: Final = 1 << 27
 
 
-def is_of_objects(file: BinaryIO) -> bool:
-    """Whether the .npy file that begins here holds Python objects. Raises ValueError where it is none."""
-    return _header(file).hasobject
-
-
-def detections_in(path: Path, key: str, file: BinaryIO, size_bytes: int) -> Array:
+def detections_in(path: Path, key: str, file: BinaryIO, size_bytes: int) -> Array | None:
     """(pictures, people, 4, joints) or (pictures, joints, 2) of the .npy file that begins here; NaN: nobody.
 
-    Raises NotOurFileError, naming file and key.
+    None where it holds no Python objects. Raises NotOurFileError, naming file and key, and ValueError where
+    it is no .npy file.
     """
-    _header(file)
+    if not _header(file).hasobject:
+        return None
     try:
         value = load_objects(file, size_bytes, f"{path}: {key}")
     except FormatError as error:

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.body.anatomy import PARENTS
-from capture.body.camera_stage import depth_in_picture, headings_of, is_side_view, place, scale_at
-from capture.body.cold import ORIGINAL_STAGES, Stage
+from capture.body.camera_stage import depth_in_picture, scale_at
+from capture.body.cold import ORIGINAL_STAGES, Stage, starts_in_picture
 from capture.body.model import BodyModel
 from capture.body.point_terms import ORIGINAL_POINT_WEIGHTS, ROBUST_PX
 from capture.body.points import POINT_JOINTS, lsp_attachments
@@ -104,9 +104,7 @@ def problems(model: BodyModel, prior: PosePrior, observation: Observation) -> li
     if depth_m is None:
         return []
     scale = scale_at(setup, depth_m, observation)
-    start = place(setup, observation, scale, depth_m)
-    turned = headings_of(start.orientation, 2 if is_side_view(observation, scale) else 1)
-    starts = [setup.in_world(Start(each, start.translation), observation.view) for each in turned]
+    starts = starts_in_picture(setup, observation, scale, depth_m, None)
     return [Problem(model, prior, setup, observation, scale, each) for each in starts]
 
 

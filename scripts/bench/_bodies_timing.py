@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -187,8 +187,7 @@ def with_pose_directions(body: BodyModel) -> BodyModel:
             rng.normal(0, 1, (9, 3, 1)) * amplitude_m * rng.normal(1, 0.3, (9, 3, len(vertices)))
         )
     rows = np.concatenate(directions).reshape(_POSE_DIRECTION_COUNT, -1).astype(np.float32)
-    names = [each for each in body.__dataclass_fields__ if not each.startswith("_")]
-    return BodyModel(**{**{name: getattr(body, name) for name in names}, "pose_directions": rows})
+    return replace(body, pose_directions=rows)
 
 
 def best_of(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -34,18 +34,14 @@ def bending_body(count: int, amplitude_m: float, *, joints_per_vertex: int = 4) 
     directions = rng.normal(0, amplitude_m, (207, 3, count)).astype(np.float32)
     directions[:20] *= 0.01  # some are small enough for eight bits in every block
     directions[20:60, :, ::2] = 0.0
-    names = [field.name for field in dataclasses.fields(BODY) if not field.name.startswith("_")]
-    own = {name: getattr(BODY, name) for name in names}
-    return BodyModel(
-        **{
-            **own,
-            "template_vertices": BODY.template_vertices[:count],
-            "shape_directions": BODY.shape_directions[:count],
-            "faces": np.zeros((0, 3), np.int32),
-            "weights": weights,
-            "pose_directions": directions.reshape(207, -1),
-            "head_top_vertex": 0,
-        }
+    return dataclasses.replace(
+        BODY,
+        template_vertices=BODY.template_vertices[:count],
+        shape_directions=BODY.shape_directions[:count],
+        faces=np.zeros((0, 3), np.int32),
+        weights=weights,
+        pose_directions=directions.reshape(207, -1),
+        head_top_vertex=0,
     )
 
 
