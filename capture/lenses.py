@@ -97,6 +97,13 @@ class Lens:
             return points_px
         return np.asarray(self._rays(points_px) * self._focal + self._centre)
 
+    def bending(self, straight_px: Float64) -> Float64:
+        """(n, 2, 2): how far a point moves in a picture of this lens, for a pixel in a straight one's, where
+        that shows it at `straight_px` (n, 2); NaN for those far beyond the picture."""
+        rays = (straight_px - self._centre) / self._focal
+        by_ray = [self.pixels(rays + step) - self.pixels(rays - step) for step in _STEP * np.eye(2)]
+        return np.asarray(np.stack(by_ray, axis=2) / (2 * _STEP * self._focal))
+
     def _turning_point(self) -> float:
         """How far from the axis rays may be so that a farther one is seen farther out, in any direction."""
         outwards = np.linspace(0.0, _FARTHEST, _STEPS_OUT)

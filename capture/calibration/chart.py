@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from capture.calibration.board_pose import rms_px
 from capture.calibration.boards import Picture, Sighting
 
 Float64 = npt.NDArray[np.float64]
@@ -32,7 +33,8 @@ _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 class ErrorPanel:
     """What is drawn of one camera.
 
-    errors_px: one (n, 2) per sighting, seen minus projected; used: whether it took part in the fit.
+    errors_px: one (n, 2) per sighting, seen minus projected, NaN where that is not told; used: whether it
+    took part in the fit.
     """
 
     title: str
@@ -72,7 +74,9 @@ def _where(panel: ErrorPanel) -> Picture:
             start = (pixel + 0.5) * factor + _MARGIN
             end = start + error * _ENLARGED
             at = (int(start[0]), int(start[1]))
-            cv2.line(canvas, at, (int(end[0]), int(end[1])), _GOOD if used else _BAD, 1, cv2.LINE_AA)
+            if np.isfinite(end).all():
+                to = (int(end[0]), int(end[1]))
+                cv2.line(canvas, at, to, _GOOD if used else _BAD, 1, cv2.LINE_AA)
             cv2.circle(canvas, at, 1, _INK, -1, cv2.LINE_AA)
     cv2.putText(canvas, panel.title, (_MARGIN, 28), _FONT, 0.5, _INK, 1, cv2.LINE_AA)
     words = f"errors x{_ENLARGED:.0f}"
@@ -82,7 +86,7 @@ def _where(panel: ErrorPanel) -> Picture:
 
 def _how_large(panel: ErrorPanel) -> Picture:
     canvas = np.full((_PANEL_HEIGHT, _BARS_WIDTH, 3), 255, np.uint8)
-    sizes = [float(np.sqrt((errors**2).sum(1).mean())) for errors in panel.errors_px]
+    sizes = [rms_px([errors]) for errors in panel.errors_px]
     top_px = max([0.5, *sizes])
     floor, height = _PANEL_HEIGHT - _MARGIN, _PANEL_HEIGHT - 2 * _MARGIN
     for share in (0.25, 0.5, 0.75, 1.0):

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from capture.calibration.board_pose import reprojection_errors, tilted_deg
 from capture.calibration.boards import Sighting
 from capture.frames import Intrinsics
 from codec.errors import CalibrationError
@@ -21,6 +22,8 @@ from codec.errors import CalibrationError
 Float64 = npt.NDArray[np.float64]
 
 FEWEST_VIEWS: Final = 3
+_LEAST_TILT_DEG: Final = 8.0
+"""Between two of the boards, at least; else they count as parallel, and fit a lens of any focal length."""
 _OUTLIER: Final = 3.0
 """Times the median error of the sightings."""
 _LARGEST_RMS_PX: Final = 5.0
@@ -33,7 +36,7 @@ class Lens:
     rms_px              of all corners used
     focal_deviation_px  one standard deviation of fx, fy
     view_rms_px         (views,), NaN for sightings that were left out
-    errors_px           one (n, 2) per view: seen minus projected
+    errors_px           one (n, 2) per view: seen minus projected; NaN for corners that no place explains
     """
 
     intrinsics: Intrinsics
@@ -73,36 +76,16 @@ def calibrate_lens(sightings: Sequence[Sighting], size: tuple[int, int], *, name
     lens = Intrinsics(
         *size, float(fx), float(fy), float(cx), float(cy), "brown_conrady", tuple(map(float, distortion))
     )
+    tilt_deg = tilted_deg(lens, [sightings[i] for i in kept])
+    if tilt_deg < _LEAST_TILT_DEG:
+        raise CalibrationError(
+            f"camera {name}: the board was tilted by {tilt_deg:.0f} degrees at most from one place to"
+            " another, which tells no focal length; tilt it more"
+        )
     errors = tuple(reprojection_errors(lens, sighting) for sighting in sightings)
     told = np.full(len(sightings), np.nan)
     told[kept] = view_rms
     return Lens(lens, rms_px, float(max(deviations[:2])), told, errors)
-
-
-def board_pose(lens: Intrinsics, sighting: Sighting) -> tuple[Float64, Float64]:
-    """The board before the camera: rotation vector (3,) and translation (3,), camera_from_board, metres."""
-    found, rotation, translation = cv2.solvePnP(
-        sighting.board_m, sighting.pixels, *as_opencv(lens), flags=cv2.SOLVEPNP_IPPE
-    )
-    if not found:
-        raise CalibrationError("a board's place before the camera cannot be found")
-    rotation, translation = cv2.solvePnPRefineLM(
-        sighting.board_m, sighting.pixels, *as_opencv(lens), rotation, translation
-    )
-    return np.asarray(rotation, np.float64).ravel(), np.asarray(translation, np.float64).ravel()
-
-
-def reprojection_errors(lens: Intrinsics, sighting: Sighting) -> Float64:
-    """(n, 2) pixels: seen minus projected, with the board where it fits best."""
-    rotation, translation = board_pose(lens, sighting)
-    projected, _ = cv2.projectPoints(sighting.board_m, rotation, translation, *as_opencv(lens))
-    return sighting.pixels - np.asarray(projected, np.float64).reshape(-1, 2)
-
-
-def as_opencv(lens: Intrinsics) -> tuple[Float64, Float64]:
-    """The camera matrix (3, 3) and the distortion coefficients."""
-    matrix = np.array([[lens.fx, 0.0, lens.cx], [0.0, lens.fy, lens.cy], [0.0, 0.0, 1.0]])
-    return matrix, np.array(lens.coefficients or (0.0,) * 5, np.float64)
 
 
 def _calibrate(

@@ -15,14 +15,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from capture.calibration.board_pose import StraightSighting, straightened
 from capture.calibration.boards import Sighting
-from capture.calibration.lenses import as_opencv, board_pose
 from capture.frames import Intrinsics
 from codec.errors import CalibrationError
 
 Float64 = npt.NDArray[np.float64]
 Moment = Mapping[str, Sighting]
 """What each camera saw at one moment."""
+_Seen = Mapping[str, StraightSighting]
 
 _HUBER_PX: Final = 1.0
 _ROUNDS: Final = 50
@@ -50,19 +51,19 @@ def place_cameras(lenses: Mapping[str, Intrinsics], moments: Sequence[Moment]) -
     together with no other that leads to the first."""
     names = list(lenses)
     shared = [
-        {name: moment[name] for name in names if name in moment}
+        {name: straightened(lenses[name], moment[name]) for name in names if name in moment}
         for moment in moments
         if sum(name in moment for name in names) >= 2
     ]
-    boards = [{name: _matrix(*board_pose(lenses[name], seen)) for name, seen in m.items()} for m in shared]
+    boards = [{name: _matrix(*seen.pose()) for name, seen in m.items()} for m in shared]
     camera_from_world = _first_guess(names, boards)
     board_guess = [_board_in_world(camera_from_world, seen) for seen in boards]
-    cameras, placed = _Bundle(lenses, names, shared).solve(camera_from_world, board_guess)
-    kept = _fitting(lenses, cameras, shared, placed)
+    cameras, placed = _Bundle(names, shared).solve(camera_from_world, board_guess)
+    kept = _fitting(cameras, shared, placed)
     if len(kept) < len(shared) and all(sum(name in shared[i] for i in kept) >= 1 for name in names):
         shared, placed = [shared[i] for i in kept], [placed[i] for i in kept]
-        cameras, placed = _Bundle(lenses, names, shared).solve(cameras, placed)
-    rms = {name: _rms(lenses[name], name, cameras[name], shared, placed) for name in names}
+        cameras, placed = _Bundle(names, shared).solve(cameras, placed)
+    rms = {name: _rms(name, cameras[name], shared, placed) for name in names}
     worst = max(rms, key=lambda name: rms[name])
     if not rms[worst] <= _LARGEST_RMS_PX:
         raise CalibrationError(
@@ -78,15 +79,12 @@ def place_cameras(lenses: Mapping[str, Intrinsics], moments: Sequence[Moment]) -
 
 
 def _fitting(
-    lenses: Mapping[str, Intrinsics],
-    cameras: Mapping[str, Float64],
-    moments: Sequence[Moment],
-    boards: Sequence[Float64],
+    cameras: Mapping[str, Float64], moments: Sequence[_Seen], boards: Sequence[Float64]
 ) -> list[int]:
     """The moments that fit about as well as most do: at the others the board moved."""
     off_px = np.array(
         [
-            max(_rms(lenses[name], name, cameras[name], [moment], [board]) for name in moment)
+            max(_rms(name, cameras[name], [moment], [board]) for name in moment)
             for moment, board in zip(moments, boards, strict=True)
         ]
     )
@@ -133,8 +131,8 @@ def _board_in_world(camera_from_world: Mapping[str, Float64], seen: Mapping[str,
 class _Bundle:
     """All cameras but the first, and all boards, as six numbers each: rotation vector and translation."""
 
-    def __init__(self, lenses: Mapping[str, Intrinsics], names: list[str], moments: Sequence[Moment]) -> None:
-        self._lenses, self._names, self._moments = lenses, names, moments
+    def __init__(self, names: list[str], moments: Sequence[_Seen]) -> None:
+        self._names, self._moments = names, moments
         self._free = {name: 6 * i for i, name in enumerate(names[1:])}
         self._boards_at = 6 * len(self._free)
         self._count = self._boards_at + 6 * len(moments)
@@ -174,7 +172,7 @@ class _Bundle:
             for name, seen in moment.items():
                 camera_at = self._free.get(name)
                 camera = (np.zeros(3), np.zeros(3)) if camera_at is None else self._six(values, camera_at)
-                errors, by_camera, by_board = _residuals(self._lenses[name], seen, camera, board)
+                errors, by_camera, by_board = _residuals(seen, camera, board)
                 size = np.hypot(errors[0::2], errors[1::2]).repeat(2)
                 weights = np.minimum(1.0, _HUBER_PX / np.maximum(size, 1e-12))
                 cost += float(weights @ (errors * errors))
@@ -189,13 +187,12 @@ class _Bundle:
 
 
 def _residuals(
-    lens: Intrinsics, seen: Sighting, camera: tuple[Float64, Float64], board: tuple[Float64, Float64]
+    seen: StraightSighting, camera: tuple[Float64, Float64], board: tuple[Float64, Float64]
 ) -> tuple[Float64, Float64, Float64]:
     """Projected minus seen, (2n,), and its derivatives by the camera's and the board's six numbers."""
     turned, moved, *slopes = cv2.composeRT(*board, *camera)
-    projected, jacobian = cv2.projectPoints(seen.board_m, turned, moved, *as_opencv(lens))
-    errors = (np.asarray(projected, np.float64).reshape(-1, 2) - seen.pixels).ravel()
-    by_turn, by_move = np.asarray(jacobian[:, :3], np.float64), np.asarray(jacobian[:, 3:6], np.float64)
+    errors, by_pose = seen.residuals(np.asarray(turned, np.float64), np.asarray(moved, np.float64))
+    by_turn, by_move = by_pose[:, :3], by_pose[:, 3:]
     # Of composeRT: how the whole turns, then how it moves, by the board's turn and move, and the camera's.
     by = [np.asarray(slope, np.float64).reshape(3, 3) for slope in slopes]
     by_board = np.hstack([by_turn @ by[k] + by_move @ by[4 + k] for k in (0, 1)])
@@ -203,11 +200,9 @@ def _residuals(
     return errors, by_camera, by_board
 
 
-def _rms(
-    lens: Intrinsics, name: str, camera: Float64, moments: Sequence[Moment], boards: Sequence[Float64]
-) -> float:
+def _rms(name: str, camera: Float64, moments: Sequence[_Seen], boards: Sequence[Float64]) -> float:
     squares = [
-        _residuals(lens, moment[name], _split(camera), _split(board))[0] ** 2
+        _residuals(moment[name], _split(camera), _split(board))[0] ** 2
         for moment, board in zip(moments, boards, strict=True)
         if name in moment
     ]

@@ -13,11 +13,11 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from capture.body.kinematics import rotations_of
 from capture.calibration import CameraCalibration, matrix4
+from capture.calibration.board_pose import reprojection_errors, rms_px
 from capture.calibration.boards import Sighting
 from capture.calibration.chart import ErrorPanel
-from capture.calibration.lenses import FEWEST_VIEWS, Lens, board_pose, calibrate_lens, reprojection_errors
+from capture.calibration.lenses import FEWEST_VIEWS, Lens, calibrate_lens
 from capture.calibration.placement import Placement, place_cameras
 from capture.calibration.views import MOST_VIEWS, CameraViews, without_repeats
 from capture.frames import Intrinsics, Matrix4
@@ -27,8 +27,8 @@ Float64 = npt.NDArray[np.float64]
 
 _SURE: Final = 0.02
 """A focal length less sure than this share of it takes no other's place."""
-_LEAST_TILT_DEG: Final = 8.0
-"""Between two of the boards, at least; else they count as parallel."""
+_CLEARLY_BETTER: Final = 0.8
+"""A lens of another model, a fisheye's, may fit with less error than the model that is fitted here can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def calibrate_rig(
             panels[camera.name] = _panel(camera, title, chosen, found.errors_px, used)
         else:
             kept[camera.name], known[camera.name] = found
-            errors = tuple(reprojection_errors(known[camera.name], seen) for seen in chosen)
+            errors = _errors(camera.name, known[camera.name], chosen)
             title = f"lens kept, {kept[camera.name].source}"
             panels[camera.name] = _panel(camera, title, chosen, errors, [True] * len(chosen))
     placement = None
@@ -100,25 +100,34 @@ def _lens_of(camera: CameraViews, seen: Sequence[Sighting]) -> Lens | tuple[Kept
     if len(seen) < FEWEST_VIEWS:
         why = f"the board was seen in {len(seen)} places, {FEWEST_VIEWS} are the least"
         return KeptLens("rig file", why), camera.rig_lens
-    # Boards that are all parallel fit a lens of any focal length, and the fit is sure of whichever it took.
-    tilted_deg = _tilted_deg(camera.rig_lens, seen)
-    if tilted_deg < _LEAST_TILT_DEG:
-        why = f"the board was tilted by {tilted_deg:.0f} degrees at most from one place to another"
-        return KeptLens("rig file", f"{why}; tilt the board more"), camera.rig_lens
     try:
         lens = calibrate_lens(seen, camera.size, name=camera.name)
     except CalibrationError as error:
-        return KeptLens("rig file", str(error)), camera.rig_lens
+        return KeptLens("rig file", str(error).removeprefix(f"camera {camera.name}: ")), camera.rig_lens
+    off_px = _off_px(camera.rig_lens, seen)
+    if off_px < _CLEARLY_BETTER * lens.rms_px:
+        why = (
+            f"it fits what was seen better ({off_px:.2f} px off) than one fitted anew ({lens.rms_px:.2f} px)"
+        )
+        return KeptLens("rig file", why), camera.rig_lens
     if lens.focal_deviation_px <= _SURE * lens.intrinsics.fx:
         return lens
     told = f"what was seen tells the focal length to +-{lens.focal_deviation_px:.0f} px only"
     return KeptLens("rig file", f"{told}; tilt the board more"), camera.rig_lens
 
 
-def _tilted_deg(lens: Intrinsics, seen: Sequence[Sighting]) -> float:
-    """The largest angle between the boards of two sightings."""
-    normals = np.array([rotations_of(board_pose(lens, each)[0][None])[0][:, 2] for each in seen])
-    return float(np.degrees(np.arccos(np.clip((normals @ normals.T).min(), -1.0, 1.0))))
+def _off_px(lens: Intrinsics, seen: Sequence[Sighting]) -> float:
+    try:
+        return rms_px([reprojection_errors(lens, each) for each in seen])
+    except CalibrationError:
+        return np.inf  # it cannot have shown the board
+
+
+def _errors(name: str, lens: Intrinsics, seen: Sequence[Sighting]) -> tuple[Float64, ...]:
+    try:
+        return tuple(reprojection_errors(lens, each) for each in seen)
+    except CalibrationError as error:
+        raise CalibrationError(f"camera {name}: {error}") from error
 
 
 def _panel(

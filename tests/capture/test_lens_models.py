@@ -59,6 +59,9 @@ def test_points_are_seen_where_the_model_says_and_come_back(model: str, coeffici
     assert np.abs(expected - straight).max() > 3
     np.testing.assert_allclose(lens.pixels(RAYS), expected, atol=1e-6)
     np.testing.assert_allclose(lens.straightened(expected), straight, atol=1e-3)
+    aside = np.array([0.3, -0.2])
+    moved = lens.pixels(RAYS + aside / FOCAL) - expected
+    np.testing.assert_allclose(lens.bending(straight) @ aside, moved, atol=2e-3)
 
 
 @pytest.mark.parametrize(

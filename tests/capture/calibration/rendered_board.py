@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from capture.calibration.boards import Board, Picture, Sighting
-from capture.calibration.lenses import as_opencv
 from capture.frames import Intrinsics
+from capture.lenses import lens_of
 
 Float64 = npt.NDArray[np.float64]
 
@@ -38,8 +38,8 @@ def seen(
 ) -> Sighting:
     """The corners exactly where they are, or with noise."""
     corners = board.corners_m
-    turned = cv2.Rodrigues(pose[:3, :3])[0]
-    pixels = np.asarray(cv2.projectPoints(corners, turned, pose[:3, 3], *as_opencv(lens))[0]).reshape(-1, 2)
+    placed = corners @ pose[:3, :3].T + pose[:3, 3]
+    pixels = lens_of(lens).pixels(placed[:, :2] / placed[:, 2:])
     pixels = pixels + np.random.default_rng(seed).normal(0.0, noise_px, pixels.shape) if noise_px else pixels
     return Sighting(np.arange(len(corners)), corners, pixels)
 
@@ -51,7 +51,8 @@ def picture(board: Board, pose: Float64, lens: Intrinsics = LENS) -> Picture:
     board_from_dots = np.array(
         [[metres_per_dot, 0, -origin[0]], [0, metres_per_dot, -origin[1]], [0, 0, 1.0]]
     )
-    camera = as_opencv(lens)[0] @ np.column_stack([pose[:3, 0], pose[:3, 1], pose[:3, 3]])
+    matrix = np.array([[lens.fx, 0.0, lens.cx], [0.0, lens.fy, lens.cy], [0.0, 0.0, 1.0]])
+    camera = matrix @ np.column_stack([pose[:3, 0], pose[:3, 1], pose[:3, 3]])
     shown = cv2.warpPerspective(
         flat, camera @ board_from_dots, (lens.width, lens.height), flags=cv2.INTER_AREA, borderValue=(120,)
     )

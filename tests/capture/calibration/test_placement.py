@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from capture.calibration.boards import Sighting
 from capture.calibration.placement import place_cameras
+from capture.frames import Intrinsics
 from codec.errors import CalibrationError
 from tests.capture.calibration.rendered_board import CHECKERBOARD, LENS, poses, seen
 
@@ -31,13 +33,23 @@ CAMERAS = {
 }
 
 
-def moments(count: int, noise_px: float, pairs: list[tuple[str, str]]) -> list[Mapping[str, Sighting]]:
+FISHEYE = Intrinsics(
+    848, 800, 285.0, 286.0, 424.0, 400.0, "kannala_brandt4", (-0.008, 0.045, -0.042, 0.008, 0.0)
+)
+BENT = Intrinsics(
+    848, 480, 600.0, 600.0, 424.0, 240.0, "inverse_brown_conrady", (0.16, -0.5, -0.001, 0.0004, 0.45)
+)
+
+
+def moments(
+    count: int, noise_px: float, pairs: list[tuple[str, str]], lens: Intrinsics = LENS
+) -> list[Mapping[str, Sighting]]:
     made = []
     for i, pose in enumerate(poses(count, seed=3, distance_m=1.4)):
         names = pairs[i % len(pairs)]
         made.append(
             {
-                name: seen(CHECKERBOARD, CAMERAS[name] @ pose, noise_px=noise_px, seed=10 * i + k)
+                name: seen(CHECKERBOARD, CAMERAS[name] @ pose, lens, noise_px=noise_px, seed=10 * i + k)
                 for k, name in enumerate(names)
             }
         )
@@ -55,6 +67,24 @@ def test_a_chain_of_pairs_places_all() -> None:
         assert np.linalg.norm(cv2.Rodrigues(error[:3, :3])[0]) < 0.008
         assert found.rms_px[name] < 0.4
     assert found.moments == {"first": 8, "side": 16, "far": 8}
+
+
+@pytest.mark.parametrize("lens", [FISHEYE, BENT], ids=lambda lens: str(lens.model))
+def test_cameras_with_lenses_of_other_models_are_placed_as_well(lens: Intrinsics) -> None:
+    found = place_cameras(
+        dict.fromkeys(CAMERAS, lens), moments(16, 0.1, [("first", "side"), ("side", "far")], lens)
+    )
+    for name, true in CAMERAS.items():
+        error = found.world_from_camera[name] @ true
+        assert np.linalg.norm(error[:3, 3]) < 0.015
+        assert np.linalg.norm(cv2.Rodrigues(error[:3, :3])[0]) < 0.01
+        assert found.rms_px[name] < 0.2
+
+
+def test_a_lens_of_an_unknown_model_is_refused() -> None:
+    unknown = replace(LENS, model="ftheta")
+    with pytest.raises(CalibrationError, match="lens model 'ftheta'"):
+        place_cameras(dict.fromkeys(("first", "side"), unknown), moments(4, 0.1, [("first", "side")]))
 
 
 def test_one_wrong_moment_does_not_move_a_camera() -> None:

@@ -14,6 +14,7 @@ from capture.frames import Intrinsics
 from codec.errors import CalibrationError
 from tests.capture.calibration.rendered_board import CHECKERBOARD, LENS, Float64, poses, seen
 
+FISHEYE = Intrinsics(848, 800, 285.0, 286.0, 424.0, 400.0, "kannala_brandt4", (-0.008, 0.045, -0.042, 0.008))
 WRONG = Intrinsics(LENS.width, LENS.height, 900.0, 900.0, 319.5, 239.5)
 
 
@@ -76,7 +77,40 @@ def test_boards_that_are_all_parallel_tell_no_focal_length(tilt_rad: float) -> N
     views.rig_lens = LENS
     found = calibrate_rig([views], [])
     assert not found.lenses
-    assert "tilt the board more" in found.kept["cam"].why
+    assert "tilt it more" in found.kept["cam"].why
+    views.rig_lens = None
+    with pytest.raises(CalibrationError, match=r"tilted by . degrees at most"):
+        calibrate_rig([views], [])
+
+
+def fisheye_views(count: int) -> CameraViews:
+    """With the board all over the picture, where the lens bends most."""
+    found = {}
+    for i, pose in enumerate(poses(count, distance_m=0.5)):
+        pose[:3, 3] += [0.6 * np.sin(i), 0.5 * np.cos(2 * i), 0.0]
+        found[f"{i:03d}"] = seen(CHECKERBOARD, pose, FISHEYE, noise_px=0.1, seed=i)
+    return CameraViews("cam", (FISHEYE.width, FISHEYE.height), found)
+
+
+def test_a_fisheye_lens_of_the_rig_file_is_kept_where_it_fits_better_than_what_is_fitted() -> None:
+    views = fisheye_views(12)
+    views.rig_lens = FISHEYE
+    found = calibrate_rig([views], [])
+    assert not found.lenses
+    assert "it fits what was seen better (0.1" in found.kept["cam"].why
+    errors = np.concatenate(found.panels["cam"].errors_px)
+    assert np.sqrt((errors**2).sum(axis=1).mean()) < 0.2
+
+
+def test_a_lens_that_cannot_have_shown_the_board_is_fitted_anew_or_refused_by_name() -> None:
+    """Of 0.1 px focal length: all that is seen lies more than a quarter turn aside."""
+    views = views_of(poses(8))
+    views.rig_lens = replace(FISHEYE, width=LENS.width, height=LENS.height, fx=0.1, fy=0.1)
+    assert calibrate_rig([views], []).lenses["cam"].intrinsics.fx == pytest.approx(LENS.fx, rel=0.02)
+    views = views_of(poses(2))
+    views.rig_lens = replace(FISHEYE, width=LENS.width, height=LENS.height, fx=0.1, fy=0.1)
+    with pytest.raises(CalibrationError, match="camera cam: a kannala_brandt4 lens as it is"):
+        calibrate_rig([views], [])
 
 
 def test_a_board_that_lies_still_is_one_place_though_its_corners_come_and_go() -> None:
