@@ -7,19 +7,24 @@ Most answer with the results for the set they were given. Those that can use wha
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
-from capture.estimators import Estimator
+from capture.estimators import Estimator, FailedFrame
 from capture.frames import Frame
 from capture.recorded_sets import FrameSet
 
 
 class Answer(NamedTuple):
-    """The results for one frame of the first input, and the epoch of that."""
+    """The results for one frame of the first input, when that was taken and its epoch; or why there are
+    none."""
 
+    at_ns: int
     epoch: int
     results: list[Frame]
+    error: Exception | None = None
 
 
 class LateAnswers:
@@ -31,6 +36,7 @@ class LateAnswers:
         self.late_ns = 0 if ask is None else round(1e9 * getattr(estimator, "hindsight_s", 0.0))
         self._epochs_ns: list[int] = []
         self._epochs: list[int] = []
+        self._waiting_ns: deque[int] = deque()
 
     def to(self, found: FrameSet) -> list[Answer]:
         """What it says now. Raises whatever it raises."""
@@ -39,19 +45,39 @@ class LateAnswers:
             self._epochs.append(found.epoch)
         results = list(self._ask(found.frames))
         if self.late_ns:
-            return self._sorted(results)
-        return [Answer(found.epoch, results)] if results and found.is_pace else []
+            if found.is_pace:
+                self._waiting_ns.append(found.at_ns)
+            return self._sorted(results, found.at_ns - self.late_ns)
+        if not results or not found.is_pace:
+            return []
+        return [Answer(results[0].monotonic_ns, found.epoch, results)]
 
     def rest(self) -> list[Answer]:
-        """What it still had to say."""
+        """What it still had to say. Raises whatever it raises: then `waiting` frames get no answer."""
         finish = getattr(self._estimator, "finish", None)
-        return self._sorted(finish()) if self.late_ns and finish is not None else []
+        return self._sorted(finish(), 0) if self.late_ns and finish is not None else []
 
-    def _sorted(self, results: list[Frame]) -> list[Answer]:
-        return [
-            Answer(self._epoch_at(at_ns), list(own))
-            for (at_ns, _), own in groupby(results, key=lambda result: (result.monotonic_ns, result.number))
-        ]
+    @property
+    def waiting(self) -> int:
+        """Frames that it may still have something to say of."""
+        return len(self._waiting_ns)
+
+    def _sorted(self, results: Iterable[Frame | FailedFrame], over_ns: int) -> list[Answer]:
+        """What is older than `over_ns`, or than an answer, waits no more."""
+        answers = []
+        for at_ns, own in groupby(results, key=lambda result: result.monotonic_ns):
+            frames: list[Frame] = []
+            error = None
+            for each in own:
+                if isinstance(each, FailedFrame):
+                    error = each.error
+                else:
+                    frames.append(each)
+            answers.append(Answer(at_ns, self._epoch_at(at_ns), frames, error))
+            over_ns = max(over_ns, at_ns + 1)
+        while self._waiting_ns and self._waiting_ns[0] < over_ns:
+            self._waiting_ns.popleft()
+        return answers
 
     def _epoch_at(self, at_ns: int) -> int:
         """That of the first input's frames of that time."""

@@ -44,13 +44,17 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class EstimationOutcome:
-    """What became of the sets of frames. seen = estimated + empty (nobody in view) + failed."""
+    """What became of the sets of frames. seen = estimated + empty (nobody in view) + failed.
+
+    untaken: those of other cameras than the first one that it failed on; their results lack what these saw.
+    """
 
     seen: int = 0
     estimated: int = 0
     empty: int = 0
     failed: int = 0
     damaged: int = 0
+    untaken: int = 0
     seconds: float = 0.0
     meshes: int = 0
     summary: str = ""
@@ -152,7 +156,7 @@ class RecordedEstimation:
                 # What was made ten seconds ago is on the disk by now, meshes of open segments included.
                 self._note(waiting_ns)
                 checked_s, waiting_ns = time.monotonic(), self._at_ns - self._asked.late_ns
-        self._write(self._asked.rest(), outcome, say)
+        self._write_rest(outcome, say)
         outcome.empty = outcome.seen - outcome.estimated - outcome.failed
         self._files.close()
         outcome.seconds = time.monotonic() - began_s
@@ -170,25 +174,39 @@ class RecordedEstimation:
             raise
         except Exception as error:  # an estimator is anybody's code: one frame must not end a night's work
             outcome.failed += counts
+            outcome.untaken += not (found.is_pace or is_warm_up)
             self._complain(error, found.at_ns, say)
             return
-        self._write(answers, outcome, say)
+        for answer in answers:
+            self._write(answer, outcome, say)
 
-    def _write(self, answers: list[Answer], outcome: EstimationOutcome, say: Say) -> None:
-        for epoch, results in answers:
-            at_ns = results[0].monotonic_ns
-            if at_ns <= self._done_ns:  # what it was warmed up with is on the disk
-                continue
-            try:
-                for result in results:
-                    self._files.append(result, epoch)
-            except StorageError:
-                raise
-            except Exception as error:  # as above: what it answers may be anything
-                outcome.failed += 1
-                self._complain(error, at_ns, say)
-            else:
-                outcome.estimated += 1
+    def _write_rest(self, outcome: EstimationOutcome, say: Say) -> None:
+        try:
+            for answer in self._asked.rest():
+                self._write(answer, outcome, say)
+        except StorageError:
+            raise
+        except Exception as error:  # as above
+            outcome.failed += max(1, self._asked.waiting)
+            self._complain(error, self._at_ns, say)
+
+    def _write(self, answer: Answer, outcome: EstimationOutcome, say: Say) -> None:
+        if answer.at_ns <= self._done_ns:  # what it was warmed up with is on the disk
+            return
+        if answer.error is not None:
+            outcome.failed += 1
+            self._complain(answer.error, answer.at_ns, say)
+            return
+        try:
+            for result in answer.results:
+                self._files.append(result, answer.epoch)
+        except StorageError:
+            raise
+        except Exception as error:  # as above: what it answers may be anything
+            outcome.failed += 1
+            self._complain(error, answer.at_ns, say)
+        else:
+            outcome.estimated += 1
 
     def _complain(self, error: Exception, at_ns: int, say: Say) -> None:
         self._failures += 1

@@ -14,7 +14,7 @@ from capture.calibration import CameraCalibration
 from capture.cli._ctrl_c import INTERRUPTED
 from capture.cli._kernels import warn_of_showing
 from capture.cli._progress import Progress
-from capture.cli._tables import table
+from capture.cli._tables import plural, table
 from capture.config import Rig, load_rig
 from capture.recorded_estimation import EstimationOutcome, RecordedEstimation, finished_before
 from capture.recording import Recording
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
             except KeyboardInterrupt:
                 print("nightrig: interrupted; the same command goes on where it was", file=sys.stderr)
                 return INTERRUPTED
-    code = 3 if any(outcome.failed or outcome.damaged for outcome in outcomes.values()) else 0
+    code = 3 if any(x.failed or x.damaged or x.untaken for x in outcomes.values()) else 0
     if args.json:
         print(json.dumps({"exit_code": code, "results": {str(o): asdict(x) for o, x in outcomes.items()}}))
     else:
@@ -193,4 +193,10 @@ def _table(outcomes: Mapping[Path, EstimationOutcome]) -> str:
         for out, x in outcomes.items()
     ]
     told = [outcome.summary for outcome in outcomes.values() if outcome.summary]
+    told += [
+        f"{out}: {plural(x.untaken, 'picture')} of other cameras could not be taken; results lack what was in"
+        " them"
+        for out, x in outcomes.items()
+        if x.untaken
+    ]
     return "\n".join([*table(header, rows), *told])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from capture.frames import CameraInfo, Frame, StreamInfo
 from capture.specs import EstimatorSpec
@@ -30,6 +30,13 @@ BUILT_IN = tuple(_CLASSES)
 """Kinds that come with us, each in the module of its name."""
 
 
+class FailedFrame(NamedTuple):
+    """In place of late results: those for the frame that was taken then could not be made."""
+
+    monotonic_ns: int
+    error: Exception
+
+
 class Estimator(Protocol):
     """Turns the newest frames of some streams into results, one set of frames at a time.
 
@@ -39,9 +46,10 @@ class Estimator(Protocol):
     input's frames. Where it has a method `summary() -> str`, the sentence that gives is told at the end.
 
     One that can use what comes later has `estimate_recorded(frames)`, which is called in place of estimate()
-    over a recording: results may come up to `hindsight_s` of the recording after their frames, in order, and
-    `finish()` gives what is left at the end. A method `optional_inputs() -> tuple[InputKey, ...]` names those
-    that sets out of a recording may lack; the first one of a camera never.
+    over a recording: results may come up to `hindsight_s` of the recording after their frames, in order, with
+    a FailedFrame for those that failed meanwhile, and `finish()` gives what is left at the end. A method
+    `optional_inputs() -> tuple[InputKey, ...]` names those that sets out of a recording may lack; the first
+    one of a camera never.
     """
 
     def open(self, cameras: Mapping[str, CameraInfo]) -> tuple[StreamInfo, ...]:

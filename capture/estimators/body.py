@@ -16,7 +16,7 @@ and for others beside them (`_where_to_look`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +27,7 @@ from capture.body.people import People, Person
 from capture.body.prior import PosePrior, default_prior
 from capture.body.procedural import procedural_body
 from capture.body.tracker import Track, Tracker
-from capture.estimators import InputKey
+from capture.estimators import FailedFrame, InputKey
 from capture.estimators._body_camera import BodyCamera
 from capture.estimators._cameras import camera_named
 from capture.estimators._hindsight import HINDSIGHT_S, Hindsight, Moment
@@ -149,16 +149,16 @@ class BodyEstimator:
         moment = self._look(frames)
         return [] if moment is None else self._tell(moment)
 
-    def estimate_recorded(self, frames: Mapping[InputKey, Frame]) -> list[Frame]:
+    def estimate_recorded(self, frames: Mapping[InputKey, Frame]) -> list[Frame | FailedFrame]:
         """The same where results may come a second late: they have people from their first picture on."""
         moment = self._look(frames)
         if moment is not None:
             self._hindsight.add(moment)
-        return [result for due in self._hindsight.due(self._newest_s) for result in self._tell(due)]
+        return self._tell_late(self._hindsight.due(self._newest_s))
 
-    def finish(self) -> list[Frame]:
+    def finish(self) -> list[Frame | FailedFrame]:
         """What estimate_recorded() still held."""
-        return [result for moment in self._hindsight.rest() for result in self._tell(moment)]
+        return self._tell_late(self._hindsight.rest())
 
     def _look(self, frames: Mapping[InputKey, Frame]) -> Moment | None:
         """Follow the people in a picture; who is there, where it is one of the first camera."""
@@ -211,6 +211,15 @@ class BodyEstimator:
             self._errors_mm.append(error_mm)
             meta["truth_error_mm"] = round(error_mm, 1)
         return self._results.frames(picture, people, meta) + self._maps.frames(picture, people)
+
+    def _tell_late(self, moments: Iterable[Moment]) -> list[Frame | FailedFrame]:
+        told: list[Frame | FailedFrame] = []
+        for moment in moments:
+            try:
+                told += self._tell(moment)
+            except Exception as error:  # it costs the results of its own moment, whichever is looked at now
+                told.append(FailedFrame(moment.source.monotonic_ns, error))
+        return told
 
     def _error_mm(self, people: list[Float64], truth: Float64) -> float:
         """Mean distance of the joints of the nearest person from the true ones."""

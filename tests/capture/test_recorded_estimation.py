@@ -166,6 +166,46 @@ def test_results_that_come_late_lie_with_their_frames(maker: SessionMaker, tmp_p
     assert any("failed on what was taken" in sentence for sentence in said)
 
 
+def test_what_fails_late_is_charged_to_its_own_frame(maker: SessionMaker, tmp_path: Path) -> None:
+    maker.camera("front", frames=30, color=False)
+    said: list[str] = []
+    outcome, _ = estimate(maker.finish(), tmp_path / "out", spec_of(late=7, fail_late_on=[4, 25]), said)
+    wanted = [n for n in range(30) if n not in (4, 25)]
+    assert numbers_in(tmp_path / "out") == (wanted, wanted)
+    assert (outcome.seen, outcome.estimated, outcome.empty, outcome.failed) == (30, 28, 0, 2)
+    with Recording(maker.folder) as recording:
+        taken_ns = {frame.number: frame.monotonic_ns for frame in recording.streams["front/depth"]}
+    for number, line in zip((4, 25), said, strict=True):
+        assert f"at {taken_ns[number]} ns: cannot tell {number}" in line
+
+
+def test_one_that_fails_at_the_end_loses_only_what_it_had_not_told(
+    maker: SessionMaker, tmp_path: Path
+) -> None:
+    maker.camera("front", frames=30, color=False)
+    said: list[str] = []
+    spec = spec_of(late=7, fail_at_end=True)
+    outcome, _ = estimate(maker.finish(), tmp_path / "out", spec, said)
+    assert numbers_in(tmp_path / "out") == (list(range(23)), list(range(23)))
+    assert (outcome.seen, outcome.estimated, outcome.empty, outcome.failed) == (30, 23, 0, 7)
+    assert "cannot end" in said[0]
+    assert estimate(maker.folder, tmp_path / "out", spec)[1] == 30  # and it is done
+
+
+def test_pictures_of_other_cameras_that_it_cannot_take_are_told(
+    maker: SessionMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.camera("front", frames=6)
+    maker.camera("side", frames=6)
+    options = ("inputs=[['front', 'depth'], ['side', 'depth']]", "by_camera=true", "fail_beside=true")
+    arguments = [word for option in options for word in ("--option", option)]
+    assert main(["estimate", str(maker.finish()), "--kind", "scripted", *arguments]) == 3
+    told = capsys.readouterr()
+    assert "6 pictures of other cameras could not be taken" in told.out
+    assert "cannot take this camera" in told.err
+    assert numbers_in(tmp_path / "night-scripted")[0] == list(range(6))
+
+
 def test_late_results_are_each_written_once_after_an_interruption(
     maker: SessionMaker, tmp_path: Path
 ) -> None:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from capture.body.procedural import procedural_body
-from capture.estimators import InputKey
+from capture.estimators import FailedFrame, InputKey
+from capture.estimators._hindsight import Moment
 from capture.estimators.body import BodyEstimator
 from capture.frames import CameraInfo, Frame
 from capture.keypoints import PersonKeypoints
@@ -127,7 +128,7 @@ def _recorded(
     """The parameters of each number; results come in the order of their frames, and each once."""
     results = [result for frames in sets for result in estimator.estimate_recorded(frames)]
     results += estimator.finish()
-    own = [result for result in results if result.stream == "parameters"]
+    own = [result for result in results if isinstance(result, Frame) and result.stream == "parameters"]
     assert [result.number for result in own] == sorted({result.number for result in own})
     assert all(_people([result]) == [1] for result in own)
     assert all(result.monotonic_ns == result.number * INTERVAL_NS for result in own)
@@ -170,6 +171,27 @@ def test_pictures_of_before_the_first_depth_have_people_in_them_too(loops: dict[
             yield frames
 
     assert list(_recorded(estimator, sets())) == list(range(12))
+
+
+def test_a_moment_that_fails_late_costs_only_its_own_results(
+    loops: dict[str, Loop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimator = _opened(loops, "left")
+    tell = estimator._tell
+
+    def failing(moment: Moment) -> list[Frame]:
+        if moment.source.number in (2, 38):
+            raise ValueError(f"not {moment.source.number}")
+        return tell(moment)
+
+    monkeypatch.setattr(estimator, "_tell", failing)
+    told = [each for tick in range(40) for each in estimator.estimate_recorded(_seen(loops["left"], tick))]
+    told += estimator.finish()
+    failed = [each for each in told if isinstance(each, FailedFrame)]
+    assert [each.monotonic_ns for each in failed] == [2 * INTERVAL_NS, 38 * INTERVAL_NS]
+    assert str(failed[0].error) == "not 2"
+    numbers = [each.number for each in told if isinstance(each, Frame) and each.stream == "parameters"]
+    assert numbers == [n for n in range(40) if n not in (2, 38)]
 
 
 # ---- when things go wrong ----------------------------------------------------------------------------------
