@@ -43,6 +43,9 @@ class Pretended:
 def install(monkeypatch: pytest.MonkeyPatch) -> Pretended:
     """Put one into sys.modules for the time of a test."""
     told = Pretended()
+    # What loading it does to the environment ends with the test: pip would find no proxy in the next one.
+    for variable in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(variable, os.environ.get(variable, ""))
 
     class Landmarker:
         def __init__(self, mode: str) -> None:

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from capture.fitting.looking import people_in
+from capture.keypoints import PersonKeypoints
 from capture.keypoints.joint_sets import joint_set, to_lsp14
 from capture.keypoints.pose_bundle import bundle_from_wheel
 from capture.keypoints.pose_fetch import fetch_wheel
@@ -113,6 +115,35 @@ def test_the_person_of_a_real_video_is_found_in_every_picture(model: Path, name:
     source.close()
     video.release()
     assert found == [1] * 40
+
+
+@pytest.mark.skipif(not VIDEOS.is_dir(), reason="the real videos are not here (data/video)")
+@pytest.mark.parametrize(
+    ("video", "number", "heights"),
+    [
+        ("sports2d_demo.mp4", 15, [0.36]),  # against the light, from the front and from behind
+        ("sports2d_demo.mp4", 60, [0.41, 0.37]),
+        ("pose2sim_single/videos/cam02.mp4", 40, [0.36, 0.19]),  # who leans over: legs that look like people
+    ],
+)
+def test_everybody_in_a_photograph_is_found_and_nobody_else(
+    model: Path, video: str, number: int, heights: list[float]
+) -> None:
+    pictures = cv2.VideoCapture(str(VIDEOS / video))
+    for _ in range(number):
+        pictures.grab()
+    picture = pictures.read()[1]
+    pictures.release()
+
+    def look(part: np.ndarray) -> list[PersonKeypoints]:
+        source = MediaPipeSource(model=model, people=10)
+        found = source.detect(part, time_s=0.0)
+        source.close()
+        return found
+
+    found = people_in(picture, look, most=10)
+    tall = [np.ptp(person.points_px[person.confidences > 0.5, 1]) / len(picture) for person in found]
+    assert sorted(tall, reverse=True) == pytest.approx(heights, abs=0.04)
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
