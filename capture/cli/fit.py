@@ -25,7 +25,7 @@ from codec.errors import ConfigError
 
 HELP = "bodies from photographs: shape and pose of everybody in them, as SMPLify finds them"
 EPILOG = """Without --joints people are looked for (MediaPipe; `nightrig models pose` makes its file, and the
-extra mediapipe brings the package; people from about a sixth of the picture's height on). With --joints
+extra mediapipe brings the package; most people down to a fifth of the picture's height). With --joints
 they are known: SMPLify's est_joints.npz, or a .npy of 2 or 3 rows x 14 joints in CPM's order, or an .npz with
 `keypoints`; then PICTURE is the folder of the pictures.
 

@@ -134,7 +134,8 @@ class Fitting:
         if foreign:
             return Outcome("failed", told=f"{foreign[0]} is not a fit's, and is never overwritten")
         if not self.again and State.MISSING not in states.values():
-            other = State.OF_OTHER_SETTINGS in states.values()
+            # Whether a picture that is gone was the same one cannot be told.
+            other = job.picture is not None and State.OF_OTHER_SETTINGS in states.values()
             told = f"{job.stem}: its results are of other settings; --again makes them anew" if other else ""
             return Outcome("passed over", told=told)
         if job.picture is None:

@@ -50,13 +50,13 @@ def read_genders(path: Path, rows: int) -> list[str]:
             lines = file.read(_LARGEST_BYTES).decode("utf-8-sig", "replace").splitlines()
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
-    lines = [line.strip().rstrip(",") for line in lines if line.strip()]
-    for number, line in enumerate(lines, start=1):
+    told = [(number, line.strip().rstrip(",")) for number, line in enumerate(lines, start=1) if line.strip()]
+    for number, line in told:
         if not _WHOLE_NUMBER.fullmatch(line):
             raise ConfigError(f"{path}, line {number}: {line[:40]!r} is no whole number (0 man, 1 woman)")
-    if len(lines) < rows:
-        raise ConfigError(f"{path} has {len(lines)} lines, and there are {rows} rows of key points")
-    return ["male" if int(line) == 0 else "female" for line in lines[:rows]]
+    if len(told) < rows:
+        raise ConfigError(f"{path} has {len(told)} lines, and there are {rows} rows of key points")
+    return ["male" if int(line) == 0 else "female" for _, line in told[:rows]]
 
 
 def _knows(found: Detections, row: int) -> Callable[[Picture], list[PersonKeypoints]]:

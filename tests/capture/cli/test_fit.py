@@ -357,12 +357,18 @@ def test_files_that_changed_under_their_names_are_told(
     first.write_bytes(sorted(images.iterdir())[1].read_bytes())
     assert _fit(*command) == 0
     assert capsys.readouterr().err.count("of other settings") == 1
+    first.unlink()
+    first.with_name("im0003.jpg").unlink()
+    assert _fit(*command) == 0
+    told = capsys.readouterr()
+    assert "3 were done before" in told.out
+    assert "other settings" not in told.err
 
 
 @pytest.mark.parametrize("line", ["--1", "9" * 5000, "1e3", "+-1"])
 def test_odd_numbers_of_genders_are_one_line(
     lsp: tuple[Path, Path, np.ndarray], tmp_path: Path, capsys: Capture, line: str
 ) -> None:
-    (tmp_path / "g.csv").write_text(f"0\n{line}\n1\n")
+    (tmp_path / "g.csv").write_text(f"0\n\n{line}\n1\n")
     assert _fit(lsp[0], "--joints", lsp[1], "--gender-file", tmp_path / "g.csv") == 2
-    assert "g.csv, line 2" in capsys.readouterr().err
+    assert "g.csv, line 3: " in capsys.readouterr().err
