@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from capture.body.cold import Mode, keeps_out
 from capture.body.prior import PosePrior
@@ -15,7 +14,7 @@ from capture.cli._progress import Progress
 from capture.cli._tables import plural
 from capture.fitting.jobs import Bodies, Fitting, Job, Outcome
 from capture.fitting.known_people import jobs_of
-from capture.fitting.looking import people_in
+from capture.fitting.looking import people_in, whoever_fills
 from capture.fitting.marked_files import digest_of, make_folder, stamp_of
 from capture.fitting.pictures import pictures_in
 from capture.keypoints import PersonKeypoints, Picture, open_source
@@ -24,10 +23,12 @@ from capture.keypoints.pose_bundle import BUNDLE_NAME
 from codec.errors import ConfigError
 
 HELP = "bodies from photographs: shape and pose of everybody in them, as SMPLify finds them"
-EPILOG = """Without --joints people are looked for (MediaPipe; `nightrig models pose` makes its file, and the
-extra mediapipe brings the package; most people down to a fifth of the picture's height). With --joints
-they are known: SMPLify's est_joints.npz, or a .npy of 2 or 3 rows x 14 joints in CPM's order, or an .npz with
-`keypoints`; then PICTURE is the folder of the pictures.
+EPILOG = """\
+Without --joints people are looked for: with MediaPipe, which finds most down to a fifth of the picture's
+height (`nightrig models pose` makes its file, and the extra mediapipe brings the package), or with an .onnx
+file of yours, which sees whoever fills the picture (--keypoints rtmpose or movenet; extra onnx).
+With --joints they are known: SMPLify's est_joints.npz, or a .npy of 2 or 3 rows x 14 joints in CPM's order,
+or an .npz with `keypoints`; then PICTURE is the folder of the pictures.
 
 Of each picture come
   NAME.pkl           cam_t, f, pose, betas, as SMPLify writes them: pickle.load(open(f, "rb"))
@@ -44,10 +45,14 @@ examples:
   nightrig models pose && nightrig fit holiday.jpg
   nightrig fit holiday.jpg --focal-px 1400 --placed --out bodies
   nightrig fit holiday.jpg --model models/SMPL_NEUTRAL.pkl
+  nightrig fit portrait.jpg --keypoints rtmpose --model-file rtmpose-m.onnx
   nightrig fit images/lsp --joints est_joints.npz --gender-file lsp_gender.csv --model models --out results
 
 exit codes: 0 done; 3 done, but some pictures failed or show nobody, and which; 1 failed; 2 usage;
 130 interrupted."""
+
+
+_NETWORKS = ("rtmpose", "movenet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,10 +76,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--gender-file", metavar="FILE", type=Path, help="with --joints: lsp_gender.csv")
     parser.add_argument(
-        "--keypoints", choices=("mediapipe",), default="mediapipe", help="who looks for people"
+        "--keypoints",
+        choices=("mediapipe", *_NETWORKS),
+        default="mediapipe",
+        help="who looks for people (mediapipe); the others see whoever fills the picture",
     )
     parser.add_argument(
-        "--model-file", metavar="FILE", type=Path, help=f"with --keypoints: the .task (./{BUNDLE_NAME})"
+        "--model-file",
+        metavar="FILE",
+        type=Path,
+        help=f"with --keypoints: mediapipe's .task (./{BUNDLE_NAME}), or the .onnx",
     )
     parser.add_argument("--people", metavar="N", type=int, default=10, help="at most so many (10)")
     parser.add_argument("--focal-px", metavar="F", type=float, help="focal length in pixels of the picture")
@@ -145,6 +156,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("--gender and --gender-file both say the gender: leave one out")
     if args.focal_px is not None and not 1 <= args.focal_px <= 1e6:
         raise ConfigError(f"--focal-px {args.focal_px:g} is not within 1 and 1000000 pixels")
+    if args.people < 1:
+        raise ConfigError(f"--people {args.people} is less than 1")
     if args.headings is not None and not 1 <= args.headings <= 16:
         raise ConfigError(f"--headings {args.headings} is not within 1 and 16")
     mode = _mode(args)
@@ -159,7 +172,16 @@ def _mode(args: argparse.Namespace) -> Mode:
 
 def _settings(args: argparse.Namespace, mode: str) -> dict[str, object]:
     """What makes results differ: of files, what is in them."""
-    names = ("gender", "joint_set", "focal_px", "headings", "interpenetration", "placed", "people")
+    names = (
+        "gender",
+        "joint_set",
+        "keypoints",
+        "focal_px",
+        "headings",
+        "interpenetration",
+        "placed",
+        "people",
+    )
     files = ("model", "capsules", "prior", "joints", "gender_file")
     return {
         **{name: getattr(args, name) for name in names},
@@ -189,7 +211,12 @@ def _model_file(args: argparse.Namespace) -> Path:
     return path
 
 
-def _looking(args: argparse.Namespace) -> Any:
+def _looking(args: argparse.Namespace) -> Callable[[Picture], list[PersonKeypoints]]:
+    if args.keypoints in _NETWORKS:
+        if args.model_file is None:
+            raise ConfigError(f"--keypoints {args.keypoints} needs --model-file FILE, its .onnx file")
+        network = open_source(args.keypoints, {"model": str(args.model_file)})
+        return lambda picture: whoever_fills(picture, network, most=args.people)
     model = _model_file(args)
     if not model.is_file():
         raise ConfigError(
@@ -197,11 +224,11 @@ def _looking(args: argparse.Namespace) -> Any:
             " --model-file FILE says where (or --joints FILE, where key points are known)"
         )
     options = {"model": str(model), "people": args.people}
-    open_source(args.keypoints, options).close()  # what is missing is told before the first picture
+    open_source("mediapipe", options).close()  # what is missing is told before the first picture
 
     def look(picture: Picture) -> Sequence[PersonKeypoints]:
         # A new one for each picture: it would follow people of one into the next.
-        source = open_source(args.keypoints, options)
+        source = open_source("mediapipe", options)
         try:
             return source.detect(picture, time_s=0.0)
         finally:

@@ -7,6 +7,8 @@ of half that; of whoever was found in several the sight that shows most is kept.
 A square that cuts somebody off shows a leg that looks like somebody else. Whoever was found in a square has
 to be found once more, in a square around them.
 
+Networks for one person always show somebody, and do so best in a box around them: `whoever_fills`.
+
 Knows key points and pictures, no files and no bodies.
 """
 
@@ -21,7 +23,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from capture.keypoints import PersonKeypoints, Picture
+from capture.keypoints import KeypointSource, PersonKeypoints, Picture
 from capture.keypoints.joint_sets import joint_set
 
 Look = Callable[[Picture], Sequence[PersonKeypoints]]
@@ -36,6 +38,8 @@ _SAME_PERSON: Final = 0.2
 _MARGINS: Final = (1.5, 2.0)
 """Of a person's size: squares around them. One has to show them again; both, if they are within the outline
 of somebody larger, a part of whom is what they most often are."""
+_ROOM: Final = 0.1
+"""Of a person's outline of joints, on each side of it: a head and hands are larger than their joints."""
 _LEAST_CONFIDENCE: Final = 0.75
 """On average over all joints; with less a square shows a part of somebody who is whole in another, or a tree.
 What the whole picture shows counts in any case: people are cut off by its edges, too."""
@@ -55,6 +59,22 @@ def people_in(picture: Picture, look: Look, *, most: int) -> list[PersonKeypoint
                 continue
         kept.append(person)
     return sorted(kept, key=_size_px, reverse=True)[:most]
+
+
+def whoever_fills(picture: Picture, source: KeypointSource, *, most: int) -> list[PersonKeypoints]:
+    """Whom a network finds in the whole picture, the largest first, as it sees each in a box around them."""
+    found = sorted(source.detect(picture, time_s=0.0), key=_size_px, reverse=True)[:most]
+    nearer = source.detect(picture, time_s=0.0, boxes_px=[_box(person) for person in found])
+    seen_in = {person.box_index: person for person in nearer}
+    return [seen_in.get(number, person) for number, person in enumerate(found)]
+
+
+def _box(person: PersonKeypoints) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of somebody, who is larger than the outline of the joints."""
+    points = person.points_px[person.confidences > 0]
+    first, last = points.min(axis=0), points.max(axis=0)
+    (left, top), (right, bottom) = first - _ROOM * (last - first), last + _ROOM * (last - first)
+    return float(left), float(top), float(right), float(bottom)
 
 
 def _in_squares(picture: Picture, look: Look) -> Iterator[PersonKeypoints]:

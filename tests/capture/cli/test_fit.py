@@ -13,6 +13,7 @@ import pytest
 from capture.body.model import BodyModel
 from capture.body.views import View
 from capture.cli import main
+from capture.keypoints import PersonKeypoints
 from capture.keypoints.joint_sets import joint_set
 from tests.capture.body import smpl_imitation
 from tests.capture.body.walking_people import POINTS
@@ -26,6 +27,7 @@ from tests.capture.fitting.made_pictures import (
     write_pictures,
 )
 from tests.capture.keypoints.pretended_mediapipe import Pretended, install
+from tests.capture.keypoints.tiny_onnx import simcc_of_the_reddest
 
 Capture = pytest.CaptureFixture[str]
 
@@ -210,6 +212,9 @@ def test_a_bad_gender_file_is_one_line(
         (("--focal-px", "nan"), "--focal-px nan"),
         (("--headings", "0"), "--headings 0"),
         (("--gender-file", "x.csv"), "belong to --joints"),
+        (("--people", "0"), "--people 0"),
+        (("--keypoints", "rtmpose"), "--keypoints rtmpose needs --model-file FILE"),
+        (("--keypoints", "movenet", "--model-file", "no.onnx"), "cannot read no.onnx"),
         (("--model-file", "no.task"), "`nightrig models pose` makes it"),
     ],
 )
@@ -372,3 +377,47 @@ def test_odd_numbers_of_genders_are_one_line(
     (tmp_path / "g.csv").write_text(f"0\n\n{line}\n1\n")
     assert _fit(lsp[0], "--joints", lsp[1], "--gender-file", tmp_path / "g.csv") == 2
     assert "g.csv, line 3: " in capsys.readouterr().err
+
+
+def test_a_network_for_one_person_looks_at_the_whole_and_then_around_whom_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, lsp_names = joint_set("coco17").joints, joint_set("lsp14").joints
+    by_name = dict(zip(lsp_names, lsp_points(1)[0], strict=True))
+    seen = np.array([by_name.get(name, np.zeros(3)) for name in names])
+    asked = []
+
+    class Network:
+        def detect(self, picture: np.ndarray, *, time_s: float, boxes_px: object = None) -> list[object]:
+            asked.append(boxes_px)
+            shift = 200.0 if boxes_px is None else 0.0  # it does not see well from afar
+            index = None if boxes_px is None else 0
+            return [PersonKeypoints("coco17", seen[:, :2] + shift, seen[:, 2], box_index=index)]
+
+    def opened(kind: str, options: dict[str, str]) -> Network:
+        assert (kind, options) == ("rtmpose", {"model": "net.onnx"})
+        return Network()
+
+    monkeypatch.setattr("capture.cli.fit.open_source", opened)
+    monkeypatch.chdir(tmp_path)
+    Path("a.jpg").write_bytes(jpeg_with_exif(33))
+    Path("net.onnx").touch()
+    assert _fit("a.jpg", "--keypoints", "rtmpose", "--model-file", "net.onnx", "--focal-px", FOCAL_PX) == 0
+    assert _error_px(_read(tmp_path / "fits" / "a.pkl"), lsp_points(1)[0]) < 15
+    whole, (box,) = asked
+    assert whole is None
+    shown = seen[seen[:, 2] > 0, :2] + 200.0
+    assert (np.array(box[:2]) < shown.min(axis=0)).all()
+    assert (np.array(box[2:]) > shown.max(axis=0)).all()
+
+
+def test_a_network_of_another_kind_is_refused_by_name(tmp_path: Path, capsys: Capture) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed", exc_type=ImportError)
+    (tmp_path / "a.jpg").write_bytes(jpeg_with_exif(33))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(simcc_of_the_reddest(17))
+    command = [tmp_path / "a.jpg", "--model-file", path, "--out", tmp_path / "out", "--keypoints"]
+    assert _fit(*command, "movenet") == 2
+    assert f"{path} is not a model for it" in capsys.readouterr().err
+    assert _fit(*command, "rtmpose") == 3
+    assert "a.jpg: nobody is seen in it" in capsys.readouterr().err

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from capture.fitting.looking import people_in
+from capture.fitting.looking import people_in, whoever_fills
 from capture.keypoints import PersonKeypoints
 from capture.keypoints.joint_sets import joint_set
 
@@ -161,3 +162,22 @@ def test_the_squares_cover_every_pixel() -> None:
         people_in(photograph(width, height), look, most=1)
         # The pixels tell their places in steps of eight.
         assert seen[: height - 8, : width - 8].all()
+
+
+def test_whom_a_box_does_not_show_again_stays_as_seen_in_the_whole() -> None:
+    points = np.linspace((100, 100), (200, 400), JOINTS)
+    sights = [PersonKeypoints("coco17", points * size, np.full(JOINTS, 0.9)) for size in (0.5, 1.0, 0.25)]
+
+    class Network:
+        def detect(self, picture: np.ndarray, *, time_s: float, boxes_px: object = None) -> list[object]:
+            if boxes_px is None:
+                return list(sights)
+            assert len(np.asarray(boxes_px)) == 2
+            return [replace(sights[0], points_px=sights[0].points_px + 3.0, box_index=1)]
+
+        def close(self) -> None:
+            """Nothing is held."""
+
+    large, small = whoever_fills(photograph(640, 480), Network(), most=2)  # type: ignore[arg-type]
+    assert large is sights[1]
+    assert np.allclose(small.points_px, sights[0].points_px + 3.0)
