@@ -26,6 +26,7 @@ from capture._rig_cameras import (
 )
 from capture._rig_faults import explain
 from capture.given_files import SETTINGS_BYTES_MAX, exists
+from capture.specs import ESTIMATOR_FILES
 from codec.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -52,8 +53,6 @@ __all__ = [
     "load_rig",
 ]
 
-_ESTIMATOR_FILES = ("calibration", "model", "body_model", "prior", "session")
-"""Options of estimators that name a file or a folder."""
 _HERE = Path(__file__).resolve().parent
 SHIPPED = (_HERE / "configs", _HERE.parent / "configs")  # installed, and in a checkout
 
@@ -91,7 +90,7 @@ def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
     for estimator in _tables(data, "estimators"):
         options = estimator.get("options")
         if isinstance(options, dict):
-            tables += [(options, key) for key in _ESTIMATOR_FILES]
+            tables += [(options, key) for key in ESTIMATOR_FILES]
     for table, key in tables:
         value = table.get(key)
         if isinstance(value, str) and value and exists(folder / value):

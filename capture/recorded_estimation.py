@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +24,12 @@ from capture._late_answers import Answer, LateAnswers
 from capture.calibration import CameraCalibration
 from capture.estimation import estimator_info, optional_inputs, summary_of, takes_cameras_one_by_one
 from capture.estimators import make_estimator
+from capture.given_files import exists
 from capture.recorded_sets import FrameSet, FrameSets, recorded_cameras
 from capture.recording import Recording
 from capture.result_files import ResultFiles
-from capture.specs import EstimatorSpec
+from capture.specs import ESTIMATOR_FILES, EstimatorSpec
+from capture.stamps import stamp_of
 from capture.versions import versions
 from codec import durable
 from codec.errors import ConfigError, StorageError
@@ -221,8 +223,10 @@ class RecordedEstimation:
     def _finish(self, outcome: EstimationOutcome) -> None:
         with Recording(self._out) as made:
             outcome.meshes = made.mesh_count()
+            written = {name: len(stream) for name, stream in made.streams.items()}
         self._session["totals"] = {"streams": {}, "meshes": outcome.meshes, "meshes_skipped": outcome.failed}
         self._session["estimate"]["finished"] = _frames_of(self._recording)
+        self._session["estimate"]["written"] = written
         self._note(self._sets.time_ns(self.total - 1) if self.total else -1)
 
     def close(self) -> None:
@@ -249,11 +253,19 @@ def finished_before(
     calibration: Mapping[str, CameraCalibration] | None = None,
 ) -> EstimationOutcome | None:
     """What lies in `out` where an earlier run did every frame there is, which takes no estimator to tell;
-    else None. Raises ConfigError where `out` is something else, and StorageError."""
+    else None. Raises ConfigError where `out` is something else, or lacks what was
+    written, and StorageError."""
     earlier = _earlier(out, recorded_from(recording.path, spec, calibration))
     if earlier is None or earlier["estimate"].get("finished") != _frames_of(recording):
         return None
     with Recording(out) as made:
+        for name, count in earlier["estimate"].get("written", {}).items():
+            there = len(made.streams[name]) if name in made.streams else 0
+            if there < count:
+                raise ConfigError(
+                    f"{out} was whole, with {count} results of {name}, and has {there} of them now: remove"
+                    " it, or name a new folder with --out"
+                )
         return EstimationOutcome(meshes=made.mesh_count())
 
 
@@ -266,6 +278,15 @@ def _earlier(out: Path, origin: dict[str, Any]) -> dict[str, Any] | None:
     found = session.load_session(out)
     estimate = found.get("estimate")
     ours = {key: estimate.get(key) for key in origin} if isinstance(estimate, dict) else {}
+    stamps, stamps_then = origin["files"], ours.get("files")
+    if isinstance(stamps_then, dict):
+        for name, stamp in stamps_then.items():
+            if stamps.get(name, stamp) != stamp:  # one that is gone says nothing
+                raise ConfigError(
+                    f"{out} was made with another file than now stands at {name}: name a new folder"
+                    " with --out"
+                )
+        ours["files"] = stamps
     if ours != origin:
         raise ConfigError(
             f"{out} holds something else than this estimator's results of this recording: name a new folder"
@@ -286,10 +307,27 @@ def _frames_of(recording: Recording) -> dict[str, list[int]]:
 def recorded_from(
     path: Path, spec: EstimatorSpec, calibration: Mapping[str, CameraCalibration] | None = None
 ) -> dict[str, Any]:
-    """What says whether an earlier run made the same: the recording, the estimator with its settings, and
-    what a rig file says of the cameras in place of the recording."""
+    """What says whether an earlier run made the same: the recording, the estimator with its settings, what is
+    in the files those name, and what a rig file says of the cameras in place of the recording."""
     told = asdict(spec)
     told["cameras"] = list(spec.cameras)
     known = {name: each for name, each in (calibration or {}).items() if each != CameraCalibration()}
     digest = hashlib.sha256(repr(sorted(known.items())).encode()).hexdigest()[:16] if known else None
-    return {"of": str(path.resolve()), "estimator": told, "calibration": digest}
+    return {
+        "of": str(path.resolve()),
+        "estimator": told,
+        "calibration": digest,
+        "files": dict(_stamps(spec.options)),
+    }
+
+
+def _stamps(options: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The files that options name, of key point sources, too, and what is in them. A recording grows, and is
+    the same all the same."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _stamps(value)
+        elif key in ESTIMATOR_FILES and key != "session" and isinstance(value, str) and value:
+            path = Path(value)
+            if exists(path):
+                yield value, stamp_of(path)

@@ -7,8 +7,12 @@ picklable, know no pydantic, and carry units in their names.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from capture.frames import Intrinsics, Matrix4
+
+ESTIMATOR_FILES: Final = ("calibration", "model", "body_model", "prior", "session")
+"""Options of estimators that name a file or a folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,9 @@ class _Machine:
     # What goes on the stack and comes off it.
 
     def push(self, value: object) -> None:
+        # Who writes pickles puts what belongs together a thousand at a time.
+        if len(self._stack) > MAX_STEPS:
+            raise FormatError(f"more than {MAX_STEPS} values wait to be put somewhere")
         self._stack.append(value)
 
     def pop(self) -> object:

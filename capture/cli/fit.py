@@ -15,11 +15,12 @@ from capture.cli._tables import plural
 from capture.fitting.jobs import Bodies, Fitting, Job, Outcome
 from capture.fitting.known_people import jobs_of
 from capture.fitting.looking import people_in, whoever_fills
-from capture.fitting.marked_files import digest_of, make_folder, stamp_of
+from capture.fitting.marked_files import digest_of, make_folder
 from capture.fitting.pictures import pictures_in
 from capture.keypoints import PersonKeypoints, Picture, open_source
 from capture.keypoints.joint_sets import JOINT_SETS
 from capture.keypoints.pose_bundle import BUNDLE_NAME
+from capture.stamps import stamp_of
 from codec.errors import ConfigError
 
 HELP = "bodies from photographs: shape and pose of everybody in them, as SMPLify finds them"

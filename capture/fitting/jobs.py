@@ -25,7 +25,6 @@ from capture.fitting.marked_files import (
     State,
     digest_of,
     mark_of,
-    stamp_of,
     state_of,
     write_mesh,
     write_parameters,
@@ -35,6 +34,7 @@ from capture.fitting.overlay import draw_bodies
 from capture.fitting.pictures import read_picture
 from capture.keypoints import PersonKeypoints, Picture
 from capture.keypoints.joint_sets import to_lsp14
+from capture.stamps import stamp_of
 from codec.durable import remove_file
 from codec.errors import EstimatorError, FormatError, StorageError
 

@@ -63,7 +63,8 @@ def people_in(picture: Picture, look: Look, *, most: int) -> list[PersonKeypoint
 
 def whoever_fills(picture: Picture, source: KeypointSource, *, most: int) -> list[PersonKeypoints]:
     """Whom a network finds in the whole picture, the largest first, as it sees each in a box around them."""
-    found = sorted(source.detect(picture, time_s=0.0), key=_size_px, reverse=True)[:most]
+    seen = [person for person in source.detect(picture, time_s=0.0) if person.confidences.any()]
+    found = sorted(seen, key=_size_px, reverse=True)[:most]
     nearer = source.detect(picture, time_s=0.0, boxes_px=[_box(person) for person in found])
     seen_in = {person.box_index: person for person in nearer}
     return [seen_in.get(number, person) for number, person in enumerate(found)]

@@ -28,7 +28,6 @@ from codec.mesh.export import write_obj
 
 _MARK: Final = "nightrig fit "
 _DIGITS: Final = 12
-_LARGEST_READ_BYTES: Final = 64 << 20
 
 
 class State(Enum):
@@ -44,26 +43,6 @@ def digest_of(settings: Mapping[str, object]) -> str:
     """A short name for settings: results of the same settings have the same."""
     told = repr(sorted((key, str(value)) for key, value in settings.items()))
     return hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]
-
-
-def stamp_of(path: Path | None) -> str:
-    """What tells a file from another one that takes its name later; of a folder, what tells its files.
-
-    The contents up to 64 MB, beyond which size and time of change have to do. Raises StorageError.
-    """
-    if path is None:
-        return ""
-    try:
-        if path.is_dir():
-            return " ".join(
-                f"{each.name} {stamp_of(each)}" for each in sorted(path.iterdir()) if each.is_file()
-            )
-        status = path.stat()
-        if status.st_size > _LARGEST_READ_BYTES:
-            return f"{status.st_size} {status.st_mtime_ns}"
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def mark_of(stem: str, digest: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -333,6 +334,36 @@ def test_results_of_another_calibration_are_something_else(maker: SessionMaker, 
             made.run(lambda count: None, lambda line: None)
         with work({"front": CameraCalibration()}, tmp_path / "plain") as again:
             assert again.done == again.total
+
+
+def test_results_of_another_model_under_the_same_name_are_something_else(
+    maker: SessionMaker, tmp_path: Path
+) -> None:
+    maker.camera("front", frames=3)
+    session, model = maker.finish(), tmp_path / "model.npz"
+    for name, spec in {
+        "its own": spec_of(model=str(model)),
+        "of a source": spec_of(keypoint_options={"model": str(model)}),
+    }.items():
+        model.write_bytes(b"first")
+        assert estimate(session, tmp_path / name, spec)[1] == 0
+        assert estimate(session, tmp_path / name, spec)[1] == 3
+        model.write_bytes(b"other")
+        with pytest.raises(ConfigError, match=r"another file than now stands at .*model\.npz"):
+            estimate(session, tmp_path / name, spec)
+        model.unlink()
+        assert estimate(session, tmp_path / name, spec)[1] == 3
+
+
+def test_results_that_are_gone_are_not_called_done(maker: SessionMaker, tmp_path: Path) -> None:
+    maker.camera("front", frames=3)
+    session, out = maker.finish(), tmp_path / "out"
+    estimate(session, out)
+    with Recording(session) as recording:
+        assert recorded_estimation.finished_before(recording, spec_of(), out) is not None
+        shutil.rmtree(out / "people")
+        with pytest.raises(ConfigError, match=r"was whole, with 3 results of people/.* has 0 of them"):
+            recorded_estimation.finished_before(recording, spec_of(), out)
 
 
 def test_a_folder_with_something_else_is_left_alone(maker: SessionMaker, tmp_path: Path) -> None:

@@ -321,12 +321,14 @@ def test_an_array_of_pointers_is_not_made_of_bytes(tmp_path: Path) -> None:
     assert isinstance(load_pickle(path), Unopened)
 
 
-@pytest.mark.parametrize("empty", [b"}", b"\x8f"])
-def test_a_byte_for_each_of_millions_of_sets_is_refused(empty: bytes) -> None:
+@pytest.mark.parametrize(
+    ("empty", "why"), [(b"}", "dicts and sets"), (b"\x8f", "dicts and sets"), (b"]", "values wait")]
+)
+def test_a_byte_for_each_of_millions_of_containers_is_refused(empty: bytes, why: str) -> None:
     import io
 
     many = b"\x80\x04" + empty * (1 << 19) + b"."
-    with pytest.raises(FormatError, match=r"here.*more than 262144 dicts and sets"):
+    with pytest.raises(FormatError, match=rf"here.*more than 262144 {why}"):
         load_objects(io.BytesIO(many), len(many), "here")
 
 
