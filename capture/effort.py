@@ -2,10 +2,11 @@
 
 Short of CPU it steps to a cheaper codec, short of disk to a denser one, and it goes to uncompressed only
 while the disk is fast enough and has an hour of room (ten minutes where the rig asks for it). A disk that
-refuses is short, however idle it looks; a queue that shrinks is short of nothing. No step loses a bit:
-`near` or `max`, where the rig asked for it, is left for the steps when the CPU is short, and none but that
-rig ever comes to it. With time to spare it returns, step by step, to the codec that was asked for; a return
-that does not hold makes it wait twice as long for the next, and so does going to and fro for want of both.
+refuses is short, however idle it looks; a queue that shrinks is short of nothing. Until there is depth no
+step would help. No step loses a bit: `near` or `max`, where the rig asked for it, is left for the steps when
+the CPU is short, and none but that rig ever comes to it. With time to spare it returns, step by step, to the
+codec that was asked for; a return that does not hold makes it wait twice as long for the next, and so does
+going to and fro for want of both.
 """
 
 from __future__ import annotations
@@ -76,13 +77,15 @@ class EffortLadder:
         self._easy_seconds, self._settle_seconds = _EASY_SECONDS, _SETTLE_SECONDS
         self._last_want = ""
         self._last_fill = 0.0
+        self._sees_depth = False
 
     def step(self, load: Load) -> str | None:
         """The reason for a change ("cpu", "disk", "room", "easy"), or None where the codec stays."""
         self._settle = max(0, self._settle - 1)
         self._easy = self._easy + 1 if load.fill < _EASY_FILL else 0
         self._held += 1
-        tight = load.fill > _TIGHT_FILL and load.fill >= self._last_fill
+        self._sees_depth = self._sees_depth or load.raw_rate > 0
+        tight = self._sees_depth and load.fill > _TIGHT_FILL and load.fill >= self._last_fill
         self._last_fill = load.fill
         place = self._ladder.index(self.codec)
         if tight and not self._settle:

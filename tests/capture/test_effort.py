@@ -99,6 +99,13 @@ def test_what_is_short_says_which_way_to_go(codec: str, load: Load, reason: str 
     assert ladder.codec == then
 
 
+@pytest.mark.parametrize("load", [CPU_SHORT, DISK_SHORT, REFUSED])
+def test_no_step_is_taken_by_a_rig_without_depth(load: Load) -> None:
+    ladder = ladder_of("lattice-lz4")
+    assert run(ladder, replace(load, raw_rate=0.0), 60) == []
+    assert ladder.step(load) is not None  # a depth camera has come
+
+
 def test_without_kernels_a_disk_that_is_short_gets_nothing_denser() -> None:
     ladder = ladder_of("lattice-lz4", kernels=False)
     assert run(ladder, DISK_SHORT, 60) == []
