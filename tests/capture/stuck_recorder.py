@@ -1,5 +1,6 @@
-"""`nightrig` whose compressor never returns for the frames of camera cam1 while a file called "stuck" lies
-beside the sessions: what a kernel with a loop without an end would do in one thread of the pool.
+"""`nightrig` whose compressor never returns for a frame of camera cam1 while a file called "stuck" lies
+beside the sessions: what a kernel with a loop without an end would do in one thread of the pool. In one only: with
+all of them held the other cameras would wait, too.
 
 All processes live, all hearts beat, the other cameras are written. Nobody is told anything.
 """
@@ -7,6 +8,7 @@ All processes live, all hearts beat, the other cameras are written. Nobody is to
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import Any
 
@@ -22,11 +24,13 @@ _encode = lane.Lane._encode
 
 def run_writer(job: WriterJob, link: Link) -> int:
     """Entry of the writer process."""
-    switch = job.session.parent / "stuck"
+    switch, held = job.session.parent / "stuck", threading.Lock()
 
     def encode(self: lane.Lane, *arguments: Any) -> Any:
-        while self.name == "cam1" and switch.exists():
-            time.sleep(0.05)
+        if self.name == "cam1" and switch.exists() and held.acquire(blocking=False):
+            while switch.exists():
+                time.sleep(0.05)
+            held.release()
         return _encode(self, *arguments)
 
     lane.Lane._encode = encode  # type: ignore[method-assign]
