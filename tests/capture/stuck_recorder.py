@@ -1,8 +1,8 @@
 """`nightrig` whose compressor never returns for a frame of camera cam1 while a file called "stuck" lies
-beside the sessions: what a kernel with a loop without an end would do in one thread of the pool. In one only: with
-all of them held the other cameras would wait, too.
+beside the sessions: what a kernel with a loop without an end would do in one thread of the pool.
 
-All processes live, all hearts beat, the other cameras are written. Nobody is told anything.
+In one only: with all of them held the other cameras would wait, too. All processes live, all hearts beat, the
+other cameras are written. Nobody is told anything.
 """
 
 from __future__ import annotations
