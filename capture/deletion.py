@@ -145,7 +145,7 @@ def _series(folder: Path) -> list[list[Path]]:
     except NightrigError:
         return []
     meshes: dict[Path, list[Path]] = {}
-    for path in sorted((*found.meshes, *found.mesh_doubles)):
+    for path in sorted((*found.meshes, *found.empty_meshes, *found.mesh_doubles)):
         meshes.setdefault(path.parent, []).append(path)
     return [*(list(series.segments) for series in found.series), *meshes.values()]
 

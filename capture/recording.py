@@ -89,13 +89,12 @@ class Recording:
         try:
             found = survey(self._files.file(path))
         except NotOurFileError as error:
-            size = path.stat().st_size
             if alone or begins_with_record(path):
                 raise  # ours, but of a newer version; or the only file there is
-            if size == 0:
+            if session.is_empty(path):
                 self.empty_segments.append(path)
             else:
-                self.damage.append(RecordingDamage(path, 0, size, str(error)))
+                self.damage.append(RecordingDamage(path, 0, path.stat().st_size, str(error)))
             return None
         self.damage += [RecordingDamage(path, d.offset, d.length, d.kind) for d in found.damage]
         return found
@@ -192,7 +191,8 @@ class Recording:
 
     def _note_mesh_damage(self, path: Path, note: str) -> None:
         if all(damage.path != path for damage in self.damage):
-            self.damage.append(RecordingDamage(path, 0, session.file_size(path), note))
+            told = note.removeprefix(f"{path}: ").removeprefix(f"{path} ")
+            self.damage.append(RecordingDamage(path, 0, session.file_size(path), told))
 
     def close(self) -> None:
         """Safe to call twice."""

@@ -116,7 +116,12 @@ def _meshes_by_number(folder: Path) -> list[list[Path]]:
     for suffix in _MESH_SUFFIXES.values():
         for path in list_segments(folder, prefix=MESH_PREFIX, suffix=suffix):
             found.setdefault(_segment_number(path), []).append(path)
-    return [paths for _, paths in sorted(found.items())]
+    return [sorted(paths, key=is_empty) for _, paths in sorted(found.items())]
+
+
+def is_empty(path: Path) -> bool:
+    """Whether it is a file in which nothing is: its writer was killed, or lost its power, before it began."""
+    return path.is_file() and not file_size(path)
 
 
 def is_mesh_path(path: Path) -> bool:
@@ -252,7 +257,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class SessionFiles:
-    """What is in a session folder (or a single camera folder, or one file)."""
+    """What is in a session folder (or a single camera folder, or one file).
+
+    `empty_meshes` are the mesh files of a folder that were created and never begun; none of `meshes` is.
+    """
 
     folder: Path
     info: dict[str, Any]
@@ -260,6 +268,7 @@ class SessionFiles:
     meshes: tuple[Path, ...]
     is_session: bool = False
     mesh_doubles: tuple[Path, ...] = ()
+    empty_meshes: tuple[Path, ...] = ()
 
 
 def enclosing_session(path: Path) -> Path | None:
@@ -301,7 +310,8 @@ def _open_session(path: Path) -> SessionFiles:
     meshes, doubles = list_meshes(path), list_mesh_doubles(path)
     if own or meshes:
         found = (Series(path.name, tuple(own)),) if own else ()
-        return SessionFiles(path, {}, found, tuple(meshes), mesh_doubles=tuple(doubles))
+        begun, empty = _begun(meshes)
+        return SessionFiles(path, {}, found, begun, mesh_doubles=tuple(doubles), empty_meshes=empty)
     series = []
     for folder in sorted(p for p in path.iterdir() if p.is_dir()):
         segments = list_segments(folder) or list_segments(folder, prefix=PARAMETERS_PREFIX)
@@ -314,4 +324,11 @@ def _open_session(path: Path) -> SessionFiles:
             f"{path} holds no recording: no session.json and no camera folder with .nrig files"
         )
     info = load_session(path)
-    return SessionFiles(path, info, tuple(series), tuple(meshes), True, tuple(doubles))
+    begun, empty = _begun(meshes)
+    return SessionFiles(path, info, tuple(series), begun, True, tuple(doubles), empty)
+
+
+def _begun(meshes: list[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Those in which there is something, and those in which there is nothing."""
+    empty = tuple(path for path in meshes if is_empty(path))
+    return tuple(path for path in meshes if path not in empty), empty

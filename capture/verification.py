@@ -96,9 +96,10 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
     threads = max(1, os.cpu_count() or 1)
     with _leaving_the_queue(ThreadPoolExecutor(threads, thread_name_prefix="verify")) as pool:
         meshes = _check_meshes(found.meshes, report, progress)
+        report.notes += [_empty(path) for path in found.empty_meshes]
         report.only_meshes = bool(meshes) and not found.series
         if report.only_meshes:
-            report.ended = all(mesh.closed for mesh in meshes)
+            report.ended = all(mesh.closed for mesh in meshes) and not found.empty_meshes
         # A copy that `recover` made of a killed recording is closed; that it was killed still stands in it.
         was_killed = found.is_session and bool(found.info) and not isinstance(found.info.get("totals"), dict)
         counts: dict[str, StreamCount] = {}
@@ -108,13 +109,15 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
             files = _check_files(series, report, pool, progress, alone=alone)
             if not alone:
                 _miss_segments(series, gone, report)
-            beside = [mesh for mesh in meshes if mesh.path.parent == series.segments[0].parent]
+            folder = series.segments[0].parent
+            beside = [mesh for mesh in meshes if mesh.path.parent == folder]
+            never_begun = any(path.parent == folder for path in found.empty_meshes)
             name = names[0] if alone and names else series.name  # a single file knows whose it is
             ledger = SeriesLedger(
                 name,
                 files,
                 meshes=sum(mesh.count for mesh in beside) + sum(segment.meshes for segment in gone),
-                meshes_closed=all(mesh.closed for mesh in beside),
+                meshes_closed=not never_begun and all(mesh.closed for mesh in beside),
                 deleted=gone,
                 to_the_end=bool(files) and files[-1].path == series.segments[-1],
                 alone=alone,
@@ -123,8 +126,8 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
             report.problems += findings.problems
             report.notes += findings.notes
             report.meshes_lost += findings.meshes_lost
-            is_short = any(mesh.damaged or not mesh.closed for mesh in beside) or was_killed
-            if beside and (is_short or findings.meshes_lost or ledger.killed):
+            is_short = never_begun or any(mesh.damaged or not mesh.closed for mesh in beside) or was_killed
+            if (beside or never_begun) and (is_short or findings.meshes_lost or ledger.killed):
                 report.notes += _frames_without_meshes(name, files, beside)
             counts |= ledger.counts()
     there = {series.segments[0].parent.name for series in found.series}
@@ -165,7 +168,7 @@ def _check_files(
             if alone or begins_with_record(path):
                 raise
             if size == 0:
-                report.notes.append(f"{path} is empty: recording stopped before anything was in it")
+                report.notes.append(_empty(path))
             else:
                 report.damage.append(BadStretch(path, 0, size, str(error)))
             continue
@@ -179,6 +182,10 @@ def _check_files(
             why = "the recording" if last else "the writer"
             report.notes.append(f"{path} was never closed ({why} was killed); every record in it is whole")
     return files
+
+
+def _empty(path: Path) -> str:
+    return f"{path} is empty: recording stopped before anything was in it"
 
 
 def _miss_segments(series: session.Series, gone: Sequence[DeletedSegment], report: Report) -> None:

@@ -17,6 +17,7 @@ from capture.cli import main
 from capture.cli._progress import Progress
 from capture.frames import CameraInfo
 from capture.ledger import RING_FULL
+from capture.recording import Recording
 from capture.verification import verify
 from codec import DepthGap, DepthWriter
 from codec.mesh import MeshWriter
@@ -298,6 +299,28 @@ def test_meshes_that_went_with_a_killed_writer_are_loss_not_damage(
     assert facts["problems"] == facts["damage"] == []
     main(["verify", str(maker.folder)])
     assert "lost: 2 meshes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("empty", ["mesh-000.xz", "mesh-001.nrm"])
+def test_a_mesh_file_that_was_created_and_never_begun_is_no_damage(
+    maker: SessionMaker, capsys: pytest.CaptureFixture[str], tmp_path: Path, empty: str
+) -> None:
+    folder = maker.estimator(frames=6, meshes=6)
+    (folder / empty).write_bytes(b"")
+    lost = 6 if empty == "mesh-000.xz" else 0
+    code, facts = verified(maker.finish(), capsys)
+    assert (code, facts["verdict"]) == ((3, "loss") if lost else (0, "clean"))
+    assert (facts["meshes"], facts["meshes_lost"]) == (6 - lost, lost)
+    assert facts["damage"] == facts["problems"] == []
+    assert f"{folder / empty} is empty" in facts["notes"][0]
+    assert any("the meshes of 6 results are missing" in note for note in facts["notes"]) == bool(lost)
+    with Recording(maker.folder) as recording:
+        assert len(list(recording.meshes())) == sum(recording.mesh_counts().values()) == 6 - lost
+        assert recording.damage == []
+    assert main(["recover", str(maker.folder), "--out", str(tmp_path / "copy")]) == (3 if lost else 0)
+    assert f"{folder / empty} is empty" in capsys.readouterr().out
+    assert not (tmp_path / "copy" / folder.name / empty).exists()
+    assert files.next_mesh_path(folder, "native").stem > Path(empty).stem  # its number is taken
 
 
 def test_lossy_depth_is_called_as_stored_and_not_right(
