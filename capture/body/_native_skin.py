@@ -26,7 +26,7 @@ kernels = load_kernels("capture.body._kernels")
 _BLOCK = 16
 _LARGEST_WIDE = np.iinfo(np.int16).max
 _LARGEST_NARROW = np.iinfo(np.int8).max
-_NARROW_STEP_M = 4e-6
+NARROW_STEP_M = 4e-6
 _MOST_JOINTS = 64
 
 
@@ -57,8 +57,13 @@ class NativeSkin:
         self._parents = np.array(parents, np.int8)
         if pose_directions is not None:
             self._round(pose_directions.reshape(len(pose_directions), 3, self._count))
-        kept = (self._counts, self._order, self._rows, self._joints, self._weights, self._parents)
-        self._addresses = tuple(map(address_of, (*kept, self._wide_steps_m)))
+        self._addresses = tuple(map(address_of, self.tables))
+
+    @property
+    def tables(self) -> tuple[npt.NDArray[Any], ...]:
+        """What the kernel reads, in the order of NbSkin (skin.h), the parents and the steps of wide rows."""
+        of_vertices = (self._counts, self._order, self._rows, self._joints, self._weights)
+        return (*of_vertices, self._parents, self._wide_steps_m)
 
     def _round(self, directions: Float32) -> None:
         """(207, 3, n) into rows of whole numbers, the wide ones of each block first."""
@@ -67,9 +72,9 @@ class NativeSkin:
         self._wide_steps_m = np.maximum(largest / _LARGEST_WIDE, 1e-12)
         order, rows = [], []
         for number, block in enumerate(self._blocks(directions).transpose(1, 0, 2, 3)):
-            is_wide = np.abs(block).max(axis=(1, 2)) > _LARGEST_NARROW * _NARROW_STEP_M
+            is_wide = np.abs(block).max(axis=(1, 2)) > _LARGEST_NARROW * NARROW_STEP_M
             wide, narrow = np.flatnonzero(is_wide), np.flatnonzero(~is_wide)
-            steps = np.rint(block[narrow] / _NARROW_STEP_M).astype(np.int16)
+            steps = np.rint(block[narrow] / NARROW_STEP_M).astype(np.int16)
             if len(narrow) % 2:
                 narrow, steps = np.append(narrow, nothing), np.concatenate([steps, 0 * steps[:1]])
             order += [wide, narrow]
@@ -98,7 +103,7 @@ class NativeSkin:
             raise ValueError(f"the kernel takes {shapes}, not {[each.shape for each in given]}")
         out = np.empty((self._count, 3), np.float32)
         kernels.skin(
-            *(self._count, self._joints.shape[1], joint_count, _NARROW_STEP_M),
+            *(self._count, self._joints.shape[1], joint_count, NARROW_STEP_M),
             *self._addresses,
             *map(address_of, (*given, out)),
         )

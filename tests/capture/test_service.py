@@ -18,6 +18,7 @@ from codec import DepthReader
 from codec.depth import StatedLoss, codec_by_id, has_kernels, stated_loss
 from codec.records import RecordFile
 from tests.capture.rigs import (
+    Recording,
     event_kinds,
     events,
     record,
@@ -35,6 +36,12 @@ def _numbers(session: Path, camera: str, stream: int = 0) -> list[tuple[int, int
             frames = file.entries[file.frames(stream)]
             found += list(zip(frames["epoch"].tolist(), frames["number"].tolist(), strict=True))
     return found
+
+
+def _wait_for_epochs(recording: Recording, epochs: set[int]) -> None:
+    wait_for(
+        lambda: {epoch for epoch, _ in _numbers(recording.session, "cam1")} == epochs, 60.0, recording.process
+    )
 
 
 def _gaps(session: Path, camera: str) -> list[dict[str, object]]:
@@ -110,10 +117,12 @@ def test_killed_writer_is_replaced_and_no_frame_is_missing_or_twice(tmp_path: Pa
 
 
 def test_killed_camera_process_comes_back_and_the_outage_stands_in_the_file(tmp_path: Path) -> None:
-    recording = start_recording(small_rig(tmp_path), tmp_path / "out", "--duration", "6")
+    recording = start_recording(small_rig(tmp_path), tmp_path / "out")
     recording.wait_until_started()
     time.sleep(1.0)
     os.kill(recording.child("cam1"), signal.SIGKILL)
+    _wait_for_epochs(recording, {1, 2})
+    recording.interrupt()
     code, account, err = recording.finish()
     assert code == 3, err
     assert account["streams"]["cam0/depth"]["lost_at_camera"] == 0
@@ -126,10 +135,12 @@ def test_killed_camera_process_comes_back_and_the_outage_stands_in_the_file(tmp_
 
 
 def test_stopped_camera_process_is_taken_for_hanging_killed_and_replaced(tmp_path: Path) -> None:
-    recording = start_recording(small_rig(tmp_path), tmp_path / "out", "--duration", "11")
+    recording = start_recording(small_rig(tmp_path), tmp_path / "out")
     recording.wait_until_started()
     time.sleep(0.5)
     os.kill(recording.child("cam1"), signal.SIGSTOP)
+    _wait_for_epochs(recording, {1, 2})
+    recording.interrupt()
     code, account, err = recording.finish()
     assert code == 3, err
     assert "hangs" in err

@@ -375,7 +375,7 @@ def test_mutated_files_are_models_or_refused_within_bounds(kind: str, tmp_path: 
     refusals = []
     tracemalloc.start()
     try:
-        for case in range(700):
+        for case in range(700 if kind != "protocol 0" else 250):  # text takes five times as long
             changed = _mutated(rng, data) if case % 2 else _mutated_between(rng, data, plain)
             path.write_bytes(changed)
             tracemalloc.reset_peak()

@@ -109,6 +109,7 @@ def test_the_kernels_of_this_machine_agree_on_stored_payloads_and_on_chance() ->
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert answer.stdout.count("passed: 3 stored, 40 drawn") == 2
     assert answer.stdout.count("passed: 4 stored, 40 drawn; narrow ") == 2
+    assert answer.stdout.count("passed: 6 stored, 24 drawn; skin ") == 2
 
 
 @pytest.mark.parametrize("script", ["check_kernels", "fuzz/run", "fuzz/compare_twin"])
