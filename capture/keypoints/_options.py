@@ -16,13 +16,15 @@ from typing import Any
 
 from codec.errors import ConfigError
 
+_NONE = type(None)
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a file name"}
 
 
 def checked_options(kind: str, make: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The options as keyword arguments for the class `make`, numbers and paths as it wants them.
 
-    Raises ConfigError for one that it does not take, one that it needs and one of another type.
+    Raises ConfigError for one that it does not take, one that it needs and one of another type. `WAYS_OUT` of
+    the class says where to get one that it needs.
     """
     parameters = inspect.signature(make).parameters
     hints = typing.get_type_hints(make.__dict__["__init__"])
@@ -33,14 +35,15 @@ def checked_options(kind: str, make: type[Any], options: Mapping[str, Any]) -> d
             raise ConfigError(f"key point source {kind}: there is no option {name}; {hint}")
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in options:
-            raise ConfigError(f"key point source {kind}: option {name} is missing")
+            way_out = getattr(make, "WAYS_OUT", {}).get(name)
+            told = f"option {name} is missing, {_words(hints[name])}{f'; {way_out}' if way_out else ''}"
+            raise ConfigError(f"key point source {kind}: {told}")
     return {name: _fitting(kind, name, value, hints[name]) for name, value in options.items()}
 
 
 def _fitting(kind: str, name: str, value: Any, hint: Any) -> Any:
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for each in kinds:
-        if each is type(None) and value is None:
+    for each in _kinds(hint):
+        if each is _NONE and value is None:
             return None
         if each is Path and isinstance(value, str | os.PathLike):
             return Path(value).expanduser()
@@ -50,5 +53,14 @@ def _fitting(kind: str, name: str, value: Any, hint: Any) -> Any:
             continue
         if isinstance(each, type) and isinstance(value, each):
             return value
-    wanted = " or ".join(_WORDS.get(each, getattr(each, "__name__", str(each))) for each in kinds if each)
-    raise ConfigError(f"key point source {kind}: {name} = {value!r} is not {wanted}")
+    raise ConfigError(f"key point source {kind}: {name} = {value!r} is not {_words(hint)}")
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+
+
+def _words(hint: Any) -> str:
+    return " or ".join(
+        _WORDS.get(each, getattr(each, "__name__", str(each))) for each in _kinds(hint) if each is not _NONE
+    )

@@ -42,6 +42,8 @@ class MediaPipeSource:
     """See the module. `people` is how many it looks for where there are no boxes; pictures wider than
     `max_width_px` are shrunk to that first; below `least_confidence` nobody is there."""
 
+    WAYS_OUT: Final = {"model": _WAY_OUT}
+
     def __init__(
         self, *, model: Path, people: int = 1, max_width_px: int = 1280, least_confidence: float = 0.5
     ) -> None:

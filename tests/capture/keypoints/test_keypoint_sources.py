@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ def test_an_unknown_kind_names_the_known_ones() -> None:
 
 
 class _Taking:
+    WAYS_OUT: ClassVar = {"model": "the shop has one"}
+
     def __init__(self, model: str, people: int = 1, rate: float = 1.0, device: str | None = None) -> None:
         self.given = (model, people, rate, device)
 
@@ -27,7 +30,7 @@ class _Taking:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "option model is missing"),
+        ({}, "option model is missing, a text; the shop has one"),
         ({"model": "m", "peopel": 2}, "no option peopel; did you mean people"),
         ({"model": "m", "xyz": 2}, "no option xyz; it takes model, people"),
         ({"model": "m", "people": "two"}, "people = 'two' is not a whole number"),
