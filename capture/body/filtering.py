@@ -24,6 +24,9 @@ SIGHT_VARIANCE_PX2: Final = 11.4
 """Of a reprojection error, at which the last weights of SMPLify balance pictures and priors."""
 
 
+FRAME_S: Final = 0.05
+"""Within so long people move little, and go on as they did."""
+
 _TRUNK: Final = (3, 6, 9, 12, 13, 14, 15)
 """Spine, neck, head and collars, which turn little in a second."""
 
@@ -33,6 +36,7 @@ class Mobility:
     """How far unknowns stray from their prediction in a second, as standard deviations.
 
     `persistence_s`: for how long a movement goes on as it is. `velocity_s`: over how long it is averaged.
+    `change_s`: over how long, beyond FRAME_S, people come to move otherwise, so that variances grow faster.
     """
 
     limb_rad: float = 0.40
@@ -42,6 +46,7 @@ class Mobility:
     translation_m: float = 0.06
     persistence_s: float = 0.10
     velocity_s: float = 0.05
+    change_s: float = 0.1
 
     def variances(self, layout: Layout) -> Float64:
         """(n,) per second, in units of the filter."""
@@ -52,6 +57,23 @@ class Mobility:
         deviations[layout.shape] = self.shape
         deviations[layout.translation] = self.translation_m
         return np.asarray(deviations * deviations / SIGHT_VARIANCE_PX2, dtype=np.float64)
+
+
+class Moments:
+    """When cameras look: those that look at one moment tell of it one after the other, a little apart."""
+
+    def __init__(self, time_s: float) -> None:
+        self._time_s = time_s
+        self._pause_s = 0.0
+
+    def pause_s(self, time_s: float) -> float:
+        """How long before the moment of that time the last one was."""
+        later = max(time_s - self._time_s, 0.0)
+        return max(later, self._pause_s - later)
+
+    def note(self, time_s: float) -> None:
+        self._pause_s = self.pause_s(time_s)
+        self._time_s = max(time_s, self._time_s)
 
 
 class BodyFilter:
@@ -65,6 +87,7 @@ class BodyFilter:
         self._variances = mobility.variances(layout)
         self._velocity = np.zeros(layout.count)
         self._information = information
+        self._moments = Moments(time_s)
         self.x = x
         self.time_s = time_s
 
@@ -84,7 +107,8 @@ class BodyFilter:
             return self._information
         information = self._information
         spread = information.copy()
-        np.einsum("ii->i", spread)[:] += 1.0 / (self._variances * later)
+        grown_s = later * (1.0 + max(later - FRAME_S, 0.0) / self._mobility.change_s)
+        np.einsum("ii->i", spread)[:] += 1.0 / (self._variances * grown_s)
         left: Float64 = information - information @ np.linalg.solve(spread, information)
         return 0.5 * (left + left.T)
 
@@ -92,8 +116,12 @@ class BodyFilter:
         """A sight was taken in: the estimate, all that is known now, and what that says of the velocity."""
         later = max(time_s - self.time_s, 0.0)
         averaging = self._mobility.velocity_s
-        # For short times the gain tends to 1 / averaging: two cameras at one moment move it twice.
+        pause = self._moments.pause_s(time_s)
+        self._moments.note(time_s)
+        # What the cameras of one moment put right went wrong since the moment before: divided by what lies
+        # between two of these cameras it would be a speed that nobody has, and a slow rig would swing.
         gain = (1.0 - math.exp(-later / averaging)) / later if later > 1e-6 else 1.0 / averaging
+        gain = min(gain, 1.0 / max(pause, averaging))
         self._velocity += gain * (x - self.x - self._velocity * later)
         self._velocity[self._layout.shape] = 0.0
         self.x = x

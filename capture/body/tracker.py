@@ -12,20 +12,22 @@ Knows one person; who is who is decided elsewhere (`people`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from capture.body.cold import LEAST_POINTS, Fit, fit_cold, points_seen, scales_at
-from capture.body.filtering import SIGHT_VARIANCE_PX2, BodyFilter, Mobility
+from capture.body.doubts import Doubts
+from capture.body.filtering import FRAME_S, SIGHT_VARIANCE_PX2, BodyFilter, Mobility, Moments
 from capture.body.kinematics import SHAPE_COUNT, Float64, join_parameters
 from capture.body.model import BodyModel
 from capture.body.objective import Evaluation, Objective
 from capture.body.point_terms import ROBUST_PX, PointTerm, Reprojection, depth_term, landmark_term
 from capture.body.prior import PosePrior, default_prior
 from capture.body.setup import Start, setup_of
-from capture.body.solvers import damped_step
+from capture.body.solvers import damped_step, levenberg_marquardt
+from capture.body.terms import StiffTerm, Term
 from capture.body.views import Observation
 
 POSE_WEIGHT: Final = 4.78
@@ -39,6 +41,9 @@ _LARGEST_SHAPE_STEP: Final = 1.0
 _FIRST_JOINTS: Final = 20.0
 _FIRST_SHAPE: Final = 25.0
 _FIRST_TRANSLATION: Final = 30.0
+_MOST_STEPS: Final = 10
+_LEAST_GAIN: Final = 1e-3
+_POOR: Final = 0.1  # of the misfit that is borne: more than what good key points leave
 _GATE_WIDENS_S: Final = 0.1  # after so long without a sight the next may surprise twice as much
 
 
@@ -90,10 +95,10 @@ class _Follow:
     """A person who is followed."""
 
     filter: BodyFilter
+    moments: Moments  # at which something was seen, whether it was this person or not
+    doubts: Doubts
     seen_s: float
     confidence: float
-    misfit_since_s: float | None = None
-    searched_s: float = field(default=-np.inf)
 
 
 class Tracker:
@@ -160,20 +165,25 @@ class Tracker:
         fit = fit_cold(self._model, observations, self._prior)
         if fit is None:
             return None
-        misfit = self._misfit_of(fit, observations)
+        misfit = self._misfit_at(self._unknowns(fit), observations)
         return None if misfit > self._patience.misfit else self._begun(time_s, observations, fit, misfit)
 
-    def _misfit_of(self, fit: Fit, observations: Sequence[Observation]) -> float:
-        reprojection, _ = self._objective(self._unknowns(fit), observations)
-        points = self._setup.points.values(fit.pose, fit.betas) + fit.translation
-        return _misfit(reprojection, points)
+    def _misfit_at(self, x: Float64, observations: Sequence[Observation]) -> float:
+        reprojection, objective = self._objective(x, observations)
+        return _misfit(reprojection, objective.at(x).points)
 
     def _unknowns(self, fit: Fit) -> Float64:
         columns = self._setup.layout.pose_columns
         return np.concatenate([fit.pose[columns], fit.betas, fit.translation])
 
     def _begun(
-        self, time_s: float, observations: Sequence[Observation], fit: Fit, misfit: float
+        self,
+        time_s: float,
+        observations: Sequence[Observation],
+        fit: Fit,
+        misfit: float,
+        *,
+        doubted_s: float = -np.inf,
     ) -> Track | None:
         setup = self._setup
         layout = setup.layout
@@ -187,7 +197,13 @@ class Tracker:
         first[layout.translation] = _FIRST_TRANSLATION
         np.einsum("ii->i", information)[:] += first
         confidence = _confidence(misfit, fit.points_seen, len(observations))
-        self._follow = _Follow(BodyFilter(layout, self._mobility, x, information, time_s), time_s, confidence)
+        self._follow = _Follow(
+            BodyFilter(layout, self._mobility, x, information, time_s),
+            Moments(time_s),
+            Doubts(self._patience.misfit_s, doubted_s),
+            time_s,
+            confidence,
+        )
         return self._track(x, time_s, confidence, misfit, fit.points_seen, is_new=True)
 
     def _coasting(self, follow: _Follow, time_s: float, misfit: float, seen: int) -> Track:
@@ -202,30 +218,45 @@ class Tracker:
     def _stepped(
         self, follow: _Follow, time_s: float, observations: Sequence[Observation], seen: int
     ) -> Track | None:
-        """One Gauss-Newton step from the prediction, held by what is known and the priors."""
+        """From the prediction, held by what is known and the priors: one Gauss-Newton step, and as many as it
+        takes where the person may have moved far since the last moment."""
         body_filter = follow.filter
         time_s = max(time_s, body_filter.time_s)
+        pause_s = follow.moments.pause_s(time_s)
+        follow.moments.note(time_s)
         x = body_filter.predicted(time_s)
-        robust_px = _ROBUST_PX if follow.misfit_since_s is None else ROBUST_PX
+        follow.doubts.look(time_s, observations)
+        robust_px = _ROBUST_PX if follow.doubts.have_fitted(observations) else ROBUST_PX
         reprojection, objective = self._objective(x, observations, robust_px)
         evaluation = objective.at(x)
         later_s = time_s - body_filter.time_s
         surprise = _misfit(reprojection, evaluation.points)
         if not surprise < self._patience.surprise * (1.0 + later_s / _GATE_WIDENS_S):
-            again = self._doubted(follow, time_s, observations, self._patience.misfit)
+            again = None
+            if follow.doubts.refuse(time_s, observations):
+                again = self._searched(follow, x, time_s, self._patience.misfit)
             return again or self._coasting(follow, time_s, surprise, seen)
         known = body_filter.faded(time_s)
-        data_pull, data_stiffness = evaluation.data_system()
-        step = self._step(x, evaluation, data_pull, data_stiffness + known)
-        misfit = _misfit(reprojection, evaluation.points_after(step))
-        body_filter.corrected(x + step, known + data_stiffness, time_s)
+        if pause_s > FRAME_S:
+            held = self._objective_of(reprojection, observations, StiffTerm(slice(None), x, known))
+            solution = levenberg_marquardt(held, x, most_steps=_MOST_STEPS, least_gain=_LEAST_GAIN)
+            x, points = solution.x, solution.evaluation.points
+            _, data_stiffness = solution.evaluation.data_system()
+        else:
+            data_pull, data_stiffness = evaluation.data_system()
+            step = self._step(x, evaluation, data_pull, data_stiffness + known)
+            x, points = x + step, evaluation.points_after(step)
+        misfit = _misfit(reprojection, points)
+        body_filter.corrected(x, known + data_stiffness, time_s)
         follow.seen_s = time_s
         follow.confidence = _confidence(misfit, seen, len(observations))
-        if misfit <= self._patience.misfit:
-            follow.misfit_since_s = None
-        elif (again := self._doubted(follow, time_s, observations, 0.5 * misfit)) is not None:
-            return again
-        return self._track(body_filter.x, time_s, follow.confidence, misfit, seen)
+        if misfit > self._patience.misfit:
+            is_doubtful = follow.doubts.refuse(time_s, observations)
+        else:
+            follow.doubts.fit(observations)
+            is_doubtful = misfit > _POOR * self._patience.misfit and follow.doubts.look_again(time_s)
+        again = self._searched(follow, body_filter.x, time_s) if is_doubtful else None
+        return again or self._track(body_filter.x, time_s, follow.confidence, misfit, seen)
 
     def _step(self, x: Float64, evaluation: Evaluation, data_pull: Float64, stiffness: Float64) -> Float64:
         pull = data_pull.copy()
@@ -233,20 +264,24 @@ class Tracker:
             state.add_to(pull, stiffness)
         return damped_step(pull, stiffness, self._most)
 
-    def _doubted(
-        self, follow: _Follow, time_s: float, observations: Sequence[Observation], most_misfit: float
+    def _searched(
+        self, follow: _Follow, x: Float64, time_s: float, most_misfit: float = np.inf
     ) -> Track | None:
-        """After sights that did not fit for a while: the body that fits this one, if there is one."""
-        if follow.misfit_since_s is None:
-            follow.misfit_since_s = time_s
-        waited_s = time_s - max(follow.misfit_since_s, follow.searched_s)
-        if waited_s < self._patience.misfit_s:
-            return None
-        follow.searched_s = time_s
+        """A body that fits more of what cameras saw just now than the one at `x`, or as many twice as well."""
+        observations = follow.doubts.fresh(time_s)
         fit = fit_cold(self._model, observations, self._prior)
-        if fit is None or (found := self._misfit_of(fit, observations)) > most_misfit:
+        if fit is None:
             return None
-        return self._begun(time_s, observations, fit, found)
+        bodies = (self._unknowns(fit), x)
+        found, misfit = (self._misfit_at(body, observations) for body in bodies)
+        found_count, count = (self._fitted(body, observations) for body in bodies)
+        is_better = found <= min(0.5 * misfit, most_misfit)
+        if found_count < count or (found_count == count and not is_better):
+            return None
+        return self._begun(time_s, observations, fit, found, doubted_s=time_s)
+
+    def _fitted(self, x: Float64, observations: Sequence[Observation]) -> int:
+        return sum(self._misfit_at(x, [one]) <= self._patience.misfit for one in observations)
 
     def _objective(
         self, x: Float64, observations: Sequence[Observation], robust_px: float = ROBUST_PX
@@ -254,12 +289,17 @@ class Tracker:
         setup = self._setup
         scales = scales_at(setup, observations, Start(x[:3], x[setup.layout.translation]))
         reprojection = Reprojection(observations, scales, robust_px=robust_px)
+        return reprojection, self._objective_of(reprojection, observations)
+
+    def _objective_of(
+        self, reprojection: Reprojection, observations: Sequence[Observation], *more: Term
+    ) -> Objective:
         data: list[PointTerm] = [reprojection]
         if (depth := depth_term(observations)) is not None:
             data.append(depth)
         landmarks = landmark_term(observations)
         relative: list[PointTerm] = [] if landmarks is None else [landmarks]
-        return reprojection, Objective(setup.points, data, relative, self._terms)
+        return Objective(self._setup.points, data, relative, (*self._terms, *more))
 
     def _track(
         self, x: Float64, time_s: float, confidence: float, misfit: float, seen: int, *, is_new: bool = False

@@ -22,17 +22,20 @@ Float64 = npt.NDArray[np.float64]
 
 SETTLING_FRAMES: Final = 3
 """Frames at the beginning of a clip that are not counted."""
+_BETWEEN_S: Final = 0.003  # from one camera of a slow rig to the next
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Cameras at these angles; with `staggered` one after the other, a tick each."""
+    """Cameras at these angles; with `staggered` one after the other, a tick each. `slow`: as on a small
+    computer, where they look every so many ticks and each result comes by itself, right after the other."""
 
     name: str
     angles_deg: tuple[float, ...]
     depth: bool = False
     landmarks: bool = False
     staggered: bool = False
+    slow: int = 1
 
 
 WAYS: Final = (
@@ -42,6 +45,9 @@ WAYS: Final = (
     Way("two views", TWO_VIEWS_DEG),
     Way("four views", FOUR_VIEWS_DEG),
     Way("four staggered", FOUR_VIEWS_DEG, staggered=True),
+    Way("mono + depth, 4 Hz", (0.0,), depth=True, slow=7),
+    Way("two views, 4 Hz", TWO_VIEWS_DEG, slow=7),
+    Way("four views, 4 Hz", FOUR_VIEWS_DEG, slow=7),
 )
 
 
@@ -110,10 +116,14 @@ def measure_tracked(way: Way, clip: Clip, body: BodyModel, into: Figures) -> Non
     tracker = Tracker(body)
     errors = []
     for moment, (truth, observations) in enumerate(sights(way, clip)):
+        if moment % way.slow:
+            continue
+        groups = [[one] for one in observations] if way.slow > 1 else [observations]
         before_s = time.process_time()
-        track = tracker.update(moment / FPS, observations)
+        for number, group in enumerate(groups):
+            track = tracker.update(moment / FPS + number * _BETWEEN_S, group)
         if moment >= SETTLING_FRAMES:
-            into.cpu_ms.append(1e3 * (time.process_time() - before_s))
+            into.cpu_ms.append(1e3 * (time.process_time() - before_s) / len(groups))
             into.asked += 1
             if track is not None:
                 into.found += 1
@@ -126,7 +136,7 @@ def measure(ways: Sequence[Way], clips: Sequence[Clip], body: BodyModel, *, cold
     """Every way over every clip, cold (where cameras see at once) and tracked."""
     out = []
     for way in ways:
-        if not way.staggered:
+        if not way.staggered and way.slow == 1:
             cold = Figures(way.name, True)
             for clip in clips:
                 measure_cold(way, clip, body, cold, every=cold_every)

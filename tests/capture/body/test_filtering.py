@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from capture.body.filtering import BodyFilter, Mobility
+from capture.body.filtering import BodyFilter, Mobility, Moments
 from capture.body.kinematics import rotations_of
 from capture.body.points import BodyPoints
 from capture.body.procedural import procedural_body
@@ -24,10 +24,11 @@ def _filter(x: np.ndarray | None = None) -> BodyFilter:
     return BodyFilter(LAYOUT, Mobility(), np.zeros(COUNT) if x is None else x, _information(), 10.0)
 
 
-def test_certainty_fades_as_the_covariance_grows() -> None:
-    growth = np.diag(0.2 * Mobility().variances(LAYOUT))
+@pytest.mark.parametrize(("later_s", "grown_s"), [(0.04, 0.04), (0.2, 0.2 * (1 + 0.15 / 0.1))])
+def test_certainty_fades_as_the_covariance_grows(later_s: float, grown_s: float) -> None:
+    growth = np.diag(grown_s * Mobility().variances(LAYOUT))
     expected = np.linalg.inv(np.linalg.inv(_information()) + growth)
-    faded = _filter().faded(10.2)
+    faded = _filter().faded(10.0 + later_s)
     assert np.allclose(faded, expected, rtol=1e-6, atol=1e-8 * np.abs(expected).max())
     assert np.array_equal(faded, faded.T)
     assert np.linalg.eigvalsh(faded).min() > 0
@@ -63,6 +64,26 @@ def test_two_sights_at_one_moment_do_not_make_a_leap() -> None:
     twice.corrected(np.full(COUNT, 0.01), _information(), 10.0)
     twice.corrected(np.full(COUNT, 0.02), _information(), 10.0)
     assert np.abs(twice.predicted(11.0)).max() < 0.02 + 0.02 * 3
+
+
+def test_cameras_that_correct_each_other_moment_by_moment_make_nothing_swing() -> None:
+    """Four times a second one camera says a little too much and another one takes it back: at no time does
+    that come to a speed."""
+    slow = _filter()
+    for moment in range(1, 20):
+        now = 10.0 + 0.25 * moment
+        slow.corrected(slow.predicted(now) + 0.1, _information(), now)
+        slow.corrected(np.zeros(COUNT), _information(), now + 0.003)
+        assert np.abs(slow.predicted(now + 0.25)).max() < 0.05
+
+
+def test_a_moment_is_what_lies_near_together() -> None:
+    moments = Moments(10.0)
+    pauses = []
+    for time_s in (10.25, 10.253, 10.256, 10.5, 10.5, 10.533, 10.566, 10.9, 10.8):
+        pauses.append(moments.pause_s(time_s))
+        moments.note(time_s)
+    assert pauses == pytest.approx([0.25, 0.247, 0.244, 0.244, 0.244, 0.211, 0.178, 0.334, 0.334])
 
 
 def test_a_root_beyond_half_a_turn_is_told_the_shorter_way_and_nothing_else_changes() -> None:

@@ -82,6 +82,35 @@ def test_cameras_that_see_in_turn_are_as_good_as_one_that_sees_always_and_better
     assert np.mean(errors[8:]) < 0.045
 
 
+@pytest.mark.parametrize(("views", "depth_m", "most_m"), [(1, 0.03, 0.06), (2, None, 0.05), (4, None, 0.04)])
+def test_a_slow_rig_whose_cameras_are_told_one_after_the_other_follows_as_well(
+    views: int, depth_m: float | None, most_m: float
+) -> None:
+    """Four times a second, as on a small computer: a person is elsewhere by then, in every sight."""
+    tracker = _tracker()
+    errors = []
+    for frame, truth, seen in _sights(range(0, 200, 7), views, noise_px=3.0, depth_noise_m=depth_m):
+        for number, one in enumerate(seen):
+            track = tracker.update(frame / FPS + 0.003 * number, [one])
+            assert track is not None
+            assert track.is_new == (frame == 0 and number == 0)
+        errors.append(joint_error_m(track.parameters(), truth))
+    assert np.mean(errors[2:]) < most_m
+
+
+def test_a_body_that_one_camera_alone_sees_is_not_held_against_three_others() -> None:
+    tracker, rng, views = _tracker(), np.random.default_rng(0), seen_from(4)
+    elsewhere, truth = person(20, heading=0.4, aside_m=1.0), person(20, heading=0.4)
+    for frame in range(10):
+        assert tracker.update(frame / FPS, observed(elsewhere, views, rng)) is not None
+    for frame in range(10, 10 + FPS):
+        for one in (*observed(elsewhere, views[:1], rng), *observed(truth, views[1:], rng)):
+            track = tracker.update(frame / FPS, [one])
+        if track is not None and joint_error_m(track.parameters(), truth) < 0.05:
+            break
+    assert frame < 10 + FPS // 2
+
+
 def test_the_shape_converges_and_then_holds() -> None:
     tracker = _tracker()
     found = []

@@ -1,0 +1,63 @@
+"""Each camera has its own doubts, for a while, and remembers what it saw last."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from capture.body.doubts import Doubts
+from capture.body.views import Observation, View
+
+
+def _seen(camera: int) -> Observation:
+    """A view is made anew each time: it is the camera that counts."""
+    place = np.eye(4)
+    place[0, 3] = camera
+    view = View(np.full(2, 600.0), np.full(2, 240.0), place)
+    return Observation(view, np.zeros((14, 2)), np.ones(14))
+
+
+def _looked(doubts: Doubts, time_s: float, *cameras: int) -> list[Observation]:
+    seen = [_seen(camera) for camera in cameras]
+    doubts.look(time_s, seen)
+    return seen
+
+
+def test_a_camera_that_is_fitted_does_not_answer_for_another_one() -> None:
+    doubts = Doubts(0.15)
+    searches = []
+    for tenth in range(1, 6):
+        now = 0.1 * tenth
+        doubts.fit(_looked(doubts, now, 0))
+        searches.append(doubts.refuse(now, _looked(doubts, now, 1)))
+    assert searches == [False, False, True, False, True]
+
+
+def test_one_sight_that_fits_ends_the_doubt_of_its_camera() -> None:
+    doubts = Doubts(0.15)
+    assert not doubts.refuse(0.0, _looked(doubts, 0.0, 1))
+    assert not doubts.have_fitted(_looked(doubts, 0.1, 0, 1))
+    doubts.fit(_looked(doubts, 0.1, 1))
+    assert doubts.have_fitted(_looked(doubts, 0.2, 0, 1))
+    assert not doubts.refuse(0.2, _looked(doubts, 0.2, 1))
+
+
+def test_what_was_seen_just_now_is_the_latest_of_each_camera() -> None:
+    doubts = Doubts(0.15)
+    _looked(doubts, 0.0, 0, 1, 2)
+    last = [*_looked(doubts, 0.1, 1), *_looked(doubts, 0.2, 2)]
+    assert doubts.fresh(0.2) == last
+
+
+def test_a_camera_that_was_away_for_long_has_no_doubts() -> None:
+    doubts = Doubts(0.15)
+    doubts.refuse(0.0, _looked(doubts, 0.0, 1))
+    _looked(doubts, 1.0, 0)
+    assert not doubts.refuse(1.1, _looked(doubts, 1.1, 1))
+
+
+def test_a_poor_fit_is_looked_into_for_a_second_after_a_doubt() -> None:
+    doubts = Doubts(0.15)
+    assert not doubts.look_again(0.0)
+    doubts.refuse(0.0, _looked(doubts, 0.0, 1))
+    assert [doubts.look_again(now) for now in (0.1, 0.2, 0.3, 0.9, 1.1)] == [True, False, True, True, False]
+    assert Doubts(0.15, doubted_s=5.0).look_again(5.5)
