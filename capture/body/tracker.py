@@ -267,7 +267,7 @@ class Tracker:
     def _searched(
         self, follow: _Follow, x: Float64, time_s: float, most_misfit: float = np.inf
     ) -> Track | None:
-        """A body that fits more of what cameras saw just now than the one at `x`, or as many twice as well."""
+        """A body that fits more of what cameras saw now than the one at `x`, or as many twice as well."""
         observations = follow.doubts.fresh(time_s)
         fit = fit_cold(self._model, observations, self._prior)
         if fit is None:

@@ -2,14 +2,15 @@
 
 Nobody is made of a single detection, so that live the first pictures of a person have nobody in them. Here
 the pictures of the last second wait; whoever becomes known meanwhile is followed back through what they were
-made of, and is in those pictures, too.
+made of, and is in those pictures, too. And what the other cameras saw at the moment of a picture counts for
+it, though it was looked at first.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -24,6 +25,7 @@ from capture.frames import Frame
 
 HINDSIGHT_S: Final = CANDIDATE_S + FRESH_S
 """For so long a picture waits. What somebody is made of is no older."""
+_ONE_MOMENT_S: Final = 0.01  # in which people move less than one camera alone leaves unknown
 
 
 @dataclass(slots=True)
@@ -66,6 +68,13 @@ class Hindsight:
             track = tracker.update(-at_s, seen.get(at_s, []))
             if track is not None and at_s in waiting:
                 waiting[at_s].people.setdefault(person.identity, track.parameters())
+
+    def tell(self, people: Mapping[int, Float64], time_s: float) -> None:
+        """Where these are by a later picture, for the moments that are as good as its own."""
+        for moment in reversed(self._moments):
+            if time_s - moment.time_s > _ONE_MOMENT_S:
+                break
+            moment.people.update({who: at for who, at in people.items() if who in moment.people})
 
     def due(self, time_s: float) -> Iterator[Moment]:
         """Those that have waited long enough by then; no longer among those that wait."""

@@ -151,6 +151,22 @@ def test_over_a_recording_the_first_camera_may_see_somebody_before_the_others(lo
     assert _error_m(loops["left"], 0, found[0]) < 0.06
 
 
+def test_over_a_recording_a_picture_has_what_all_cameras_saw_at_its_moment(loops: dict[str, Loop]) -> None:
+    """Without depth, and three pictures a second: by the first camera alone a person is somewhere else."""
+    ticks = range(0, 60, 5)
+    kept = {"depth": False, "keypoint_options": {"noise_px": 0.5, "seed": 4}}
+    sets = [_seen(loops[camera], tick) for tick in ticks for camera in ("left", "right")]
+    live, late = (_opened(loops, "left", "right", **kept) for _ in range(2))
+    shown = [result for frames in sets for result in live.estimate(frames) if result.stream == "parameters"]
+    told = [result for frames in sets for result in late.estimate_recorded(frames)] + late.finish()
+    found = [result for result in told if isinstance(result, Frame) and result.stream == "parameters"]
+    errors = [
+        np.mean([_error_m(loops["left"], result.number, result.data) for result in results[-8:]])
+        for results in (shown, found)
+    ]
+    assert errors[1] < min(0.06, errors[0])
+
+
 def test_over_a_recording_nobody_is_there_before_he_comes(loops: dict[str, Loop]) -> None:
     loop = loops["left"]
     sets = (_seen(loop, tick, meta=b"" if tick < 9 or tick == 10 else None) for tick in range(20))
