@@ -14,7 +14,7 @@ from typing import Final
 from capture.body.views import Observation
 
 _KEPT_S: Final = 0.5
-_FRESH_S: Final = 0.15  # of what is looked at together
+_FRESH_S: Final = 0.15  # what counts beside the first look of a camera
 _RECOVERY_S: Final = 1.0  # after a doubt, while a poor fit is looked into
 
 
@@ -32,19 +32,26 @@ class Doubts:
     def __init__(self, patience_s: float, doubted_s: float = float("-inf")) -> None:
         self._patience_s = patience_s
         self._doubted_s = doubted_s
-        self._searched_s = float("-inf")
+        self._searched_s = self._since_s = float("-inf")
         self._looks: dict[bytes, _Look] = {}
 
-    def look(self, time_s: float, observations: Sequence[Observation]) -> None:
-        """Before anything is asked of these."""
+    def look(self, time_s: float, observations: Sequence[Observation]) -> float:
+        """Before anything else is asked of these. Their share of what all cameras see from one look of theirs
+        to the next: 1 for all at once, a quarter for one of four that take turns."""
+        cameras = {_camera_of(one) for one in observations}
+        last = [self._looks[camera].time_s for camera in cameras if camera in self._looks]
+        since_s = self._since_s = min(last, default=time_s - _FRESH_S)
+        all_cameras = cameras | {camera for camera, look in self._looks.items() if look.time_s >= since_s}
         for one in observations:
             look = self._looks.setdefault(_camera_of(one), _Look(one, time_s))
             look.observation, look.time_s = one, time_s
         self._looks = {key: look for key, look in self._looks.items() if time_s - look.time_s <= _KEPT_S}
+        return len(cameras) / len(all_cameras)
 
-    def fresh(self, time_s: float) -> list[Observation]:
-        """What cameras saw just now, the latest of each."""
-        return [look.observation for look in self._looks.values() if time_s - look.time_s <= _FRESH_S]
+    def latest(self) -> list[Observation]:
+        """What each camera saw last, of those that have looked since the one that looked now did before: two
+        of four, of whom one sees somebody else, would agree on a body that is nobody's."""
+        return [look.observation for look in self._looks.values() if look.time_s >= self._since_s]
 
     def have_fitted(self, observations: Sequence[Observation]) -> bool:
         """Whether all of these cameras' last sights did."""

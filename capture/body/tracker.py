@@ -115,7 +115,7 @@ class Tracker:
         self._model = model
         self._prior = prior or default_prior()
         self._setup = setup_of(model, self._prior)
-        self._terms = self._setup.terms(POSE_WEIGHT, SHAPE_WEIGHT)
+        self._terms: dict[float, list[Term]] = {}
         self._mobility = mobility or Mobility()
         self._patience = patience or Patience()
         layout = self._setup.layout
@@ -136,9 +136,7 @@ class Tracker:
         """(14, 3) where this person's points should be then, in the world; None if nobody is followed."""
         if self._follow is None:
             return None
-        x, layout = self._follow.filter.predicted(time_s), self._setup.layout
-        posed = self._setup.points.posed(x[: layout.pose_count], x[layout.shape])
-        return posed.points + x[layout.translation]
+        return self._points_at(self._follow.filter.predicted(time_s))
 
     def update(self, time_s: float, observations: Sequence[Observation]) -> Track | None:
         """The person at `time_s`, given what was seen then (nothing: an empty sequence).
@@ -169,8 +167,12 @@ class Tracker:
         return None if misfit > self._patience.misfit else self._begun(time_s, observations, fit, misfit)
 
     def _misfit_at(self, x: Float64, observations: Sequence[Observation]) -> float:
-        reprojection, objective = self._objective(x, observations)
-        return _misfit(reprojection, objective.at(x).points)
+        return _misfit(self._reprojection(x, observations), self._points_at(x))
+
+    def _points_at(self, x: Float64) -> Float64:
+        layout = self._setup.layout
+        posed = self._setup.points.posed(x[: layout.pose_count], x[layout.shape])
+        return posed.points + x[layout.translation]
 
     def _unknowns(self, fit: Fit) -> Float64:
         columns = self._setup.layout.pose_columns
@@ -188,7 +190,8 @@ class Tracker:
         setup = self._setup
         layout = setup.layout
         x = self._unknowns(fit)
-        evaluation = self._objective(x, observations)[1].at(x)
+        reprojection = self._reprojection(x, observations)
+        evaluation = self._objective(reprojection, observations, self._terms_of(1.0)).at(x)
         if not np.isfinite(evaluation.cost):
             return None
         _, information = evaluation.data_system()
@@ -225,10 +228,11 @@ class Tracker:
         pause_s = follow.moments.pause_s(time_s)
         follow.moments.note(time_s)
         x = body_filter.predicted(time_s)
-        follow.doubts.look(time_s, observations)
+        share = follow.doubts.look(time_s, observations)
         robust_px = _ROBUST_PX if follow.doubts.have_fitted(observations) else ROBUST_PX
-        reprojection, objective = self._objective(x, observations, robust_px)
-        evaluation = objective.at(x)
+        terms = self._terms_of(share)
+        reprojection = self._reprojection(x, observations, robust_px)
+        evaluation = self._objective(reprojection, observations, terms).at(x)
         later_s = time_s - body_filter.time_s
         surprise = _misfit(reprojection, evaluation.points)
         if not surprise < self._patience.surprise * (1.0 + later_s / _GATE_WIDENS_S):
@@ -238,8 +242,9 @@ class Tracker:
             return again or self._coasting(follow, time_s, surprise, seen)
         known = body_filter.faded(time_s)
         if pause_s > FRAME_S:
-            held = self._objective_of(reprojection, observations, StiffTerm(slice(None), x, known))
-            solution = levenberg_marquardt(held, x, most_steps=_MOST_STEPS, least_gain=_LEAST_GAIN)
+            held = [*terms, StiffTerm(slice(None), x, known)]
+            objective = self._objective(reprojection, observations, held)
+            solution = levenberg_marquardt(objective, x, most_steps=_MOST_STEPS, least_gain=_LEAST_GAIN)
             x, points = solution.x, solution.evaluation.points
             _, data_stiffness = solution.evaluation.data_system()
         else:
@@ -267,8 +272,8 @@ class Tracker:
     def _searched(
         self, follow: _Follow, x: Float64, time_s: float, most_misfit: float = np.inf
     ) -> Track | None:
-        """A body that fits more of what cameras saw now than the one at `x`, or as many twice as well."""
-        observations = follow.doubts.fresh(time_s)
+        """A body that fits more of what cameras saw last than the one at `x`, or as many twice as well."""
+        observations = follow.doubts.latest()
         fit = fit_cold(self._model, observations, self._prior)
         if fit is None:
             return None
@@ -283,23 +288,29 @@ class Tracker:
     def _fitted(self, x: Float64, observations: Sequence[Observation]) -> int:
         return sum(self._misfit_at(x, [one]) <= self._patience.misfit for one in observations)
 
-    def _objective(
-        self, x: Float64, observations: Sequence[Observation], robust_px: float = ROBUST_PX
-    ) -> tuple[Reprojection, Objective]:
-        setup = self._setup
-        scales = scales_at(setup, observations, Start(x[:3], x[setup.layout.translation]))
-        reprojection = Reprojection(observations, scales, robust_px=robust_px)
-        return reprojection, self._objective_of(reprojection, observations)
+    def _terms_of(self, share: float) -> list[Term]:
+        """The priors, which say the same at every sight: at one of four cameras' a quarter of it, so that
+        they weigh as much beside four cameras in turn as beside four at once."""
+        if share not in self._terms:
+            root = share**0.5
+            self._terms[share] = self._setup.terms(POSE_WEIGHT * root, SHAPE_WEIGHT * root)
+        return self._terms[share]
 
-    def _objective_of(
-        self, reprojection: Reprojection, observations: Sequence[Observation], *more: Term
+    def _reprojection(
+        self, x: Float64, observations: Sequence[Observation], robust_px: float = ROBUST_PX
+    ) -> Reprojection:
+        start = Start(x[:3], x[self._setup.layout.translation])
+        return Reprojection(observations, scales_at(self._setup, observations, start), robust_px=robust_px)
+
+    def _objective(
+        self, reprojection: Reprojection, observations: Sequence[Observation], terms: Sequence[Term]
     ) -> Objective:
         data: list[PointTerm] = [reprojection]
         if (depth := depth_term(observations)) is not None:
             data.append(depth)
         landmarks = landmark_term(observations)
         relative: list[PointTerm] = [] if landmarks is None else [landmarks]
-        return Objective(self._setup.points, data, relative, (*self._terms, *more))
+        return Objective(self._setup.points, data, relative, terms)
 
     def _track(
         self, x: Float64, time_s: float, confidence: float, misfit: float, seen: int, *, is_new: bool = False

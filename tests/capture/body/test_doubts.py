@@ -41,11 +41,27 @@ def test_one_sight_that_fits_ends_the_doubt_of_its_camera() -> None:
     assert not doubts.refuse(0.2, _looked(doubts, 0.2, 1))
 
 
-def test_what_was_seen_just_now_is_the_latest_of_each_camera() -> None:
+def test_what_was_seen_last_is_of_each_camera_since_this_one_looked_before() -> None:
     doubts = Doubts(0.15)
     _looked(doubts, 0.0, 0, 1, 2)
-    last = [*_looked(doubts, 0.1, 1), *_looked(doubts, 0.2, 2)]
-    assert doubts.fresh(0.2) == last
+    (one,), (two,) = _looked(doubts, 0.25, 1), _looked(doubts, 0.26, 2)
+    assert doubts.latest()[1:] == [one, two]
+    (again,) = _looked(doubts, 0.4, 1)
+    assert doubts.latest() == [again, two]
+
+
+def test_a_share_is_one_for_all_at_once_and_a_quarter_for_one_of_four_in_turn() -> None:
+    doubts = Doubts(0.15)
+
+    def share(time_s: float, *cameras: int) -> float:
+        return doubts.look(time_s, [_seen(camera) for camera in cameras])
+
+    assert share(0.0, 0, 1, 2, 3) == share(0.03, 0, 1, 2, 3) == 1.0
+    assert [share(0.06 + 0.01 * n, n) for n in range(4)] == [0.25] * 4
+    assert share(0.2, 0) == 0.25
+    assert share(0.3, 0) == 1.0  # the others have not looked since
+    assert share(0.31, 1) == 0.25
+    assert share(2.0, 1) == 1.0
 
 
 def test_a_camera_that_was_away_for_long_has_no_doubts() -> None:
