@@ -22,20 +22,21 @@ Float64 = npt.NDArray[np.float64]
 
 SETTLING_FRAMES: Final = 3
 """Frames at the beginning of a clip that are not counted."""
-_BETWEEN_S: Final = 0.003  # from one camera of a slow rig to the next
+_BETWEEN_S: Final = 0.003  # from one camera to the next, where they are taken in apart
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Cameras at these angles; with `staggered` one after the other, a tick each. `slow`: as on a small
-    computer, where they look every so many ticks and each result comes by itself, right after the other."""
+    """Cameras at these angles; with `staggered` one after the other, a tick each; `apart`: all at a tick, but
+    each is taken in by itself, as they come live; `every` so many ticks, as on a small computer."""
 
     name: str
     angles_deg: tuple[float, ...]
     depth: bool = False
     landmarks: bool = False
     staggered: bool = False
-    slow: int = 1
+    apart: bool = False
+    every: int = 1
 
 
 WAYS: Final = (
@@ -45,9 +46,10 @@ WAYS: Final = (
     Way("two views", TWO_VIEWS_DEG),
     Way("four views", FOUR_VIEWS_DEG),
     Way("four staggered", FOUR_VIEWS_DEG, staggered=True),
-    Way("mono + depth, 4 Hz", (0.0,), depth=True, slow=7),
-    Way("two views, 4 Hz", TWO_VIEWS_DEG, slow=7),
-    Way("four views, 4 Hz", FOUR_VIEWS_DEG, slow=7),
+    Way("four apart", FOUR_VIEWS_DEG, apart=True),
+    Way("mono + depth, 4 Hz", (0.0,), depth=True, every=7),
+    Way("two views, 4 Hz", TWO_VIEWS_DEG, apart=True, every=7),
+    Way("four views, 4 Hz", FOUR_VIEWS_DEG, apart=True, every=7),
 )
 
 
@@ -116,9 +118,9 @@ def measure_tracked(way: Way, clip: Clip, body: BodyModel, into: Figures) -> Non
     tracker = Tracker(body)
     errors = []
     for moment, (truth, observations) in enumerate(sights(way, clip)):
-        if moment % way.slow:
+        if moment % way.every:
             continue
-        groups = [[one] for one in observations] if way.slow > 1 else [observations]
+        groups = [[one] for one in observations] if way.apart else [observations]
         before_s = time.process_time()
         for number, group in enumerate(groups):
             track = tracker.update(moment / FPS + number * _BETWEEN_S, group)
@@ -136,7 +138,7 @@ def measure(ways: Sequence[Way], clips: Sequence[Clip], body: BodyModel, *, cold
     """Every way over every clip, cold (where cameras see at once) and tracked."""
     out = []
     for way in ways:
-        if not way.staggered and way.slow == 1:
+        if not (way.staggered or way.apart or way.every > 1):
             cold = Figures(way.name, True)
             for clip in clips:
                 measure_cold(way, clip, body, cold, every=cold_every)
