@@ -259,9 +259,10 @@ def finished_before(
     if earlier is None or earlier["estimate"].get("finished") != _frames_of(recording):
         return None
     with Recording(out) as made:
-        for name, count in earlier["estimate"].get("written", {}).items():
+        written = earlier["estimate"].get("written")
+        for name, count in written.items() if isinstance(written, dict) else ():
             there = len(made.streams[name]) if name in made.streams else 0
-            if there < count:
+            if type(count) is int and there < count:
                 raise ConfigError(
                     f"{out} was whole, with {count} results of {name}, and has {there} of them now: remove"
                     " it, or name a new folder with --out"

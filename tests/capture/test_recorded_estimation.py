@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import json
 import shutil
 import signal
 import subprocess
@@ -364,6 +365,21 @@ def test_results_that_are_gone_are_not_called_done(maker: SessionMaker, tmp_path
         shutil.rmtree(out / "people")
         with pytest.raises(ConfigError, match=r"was whole, with 3 results of people/.* has 0 of them"):
             recorded_estimation.finished_before(recording, spec_of(), out)
+
+
+@pytest.mark.parametrize("written", [None, 7, [3], {"people/parameters": "3", "people/mesh": None}])
+def test_counts_that_say_nothing_are_held_against_nobody(
+    maker: SessionMaker, tmp_path: Path, written: object
+) -> None:
+    maker.camera("front", frames=3)
+    session, out = maker.finish(), tmp_path / "out"
+    estimate(session, out)
+    path = out / "session.json"
+    told = json.loads(path.read_text())
+    told["estimate"]["written"] = written
+    path.write_text(json.dumps(told))
+    with Recording(session) as recording:
+        assert recorded_estimation.finished_before(recording, spec_of(), out) is not None
 
 
 def test_a_folder_with_something_else_is_left_alone(maker: SessionMaker, tmp_path: Path) -> None:
