@@ -210,7 +210,8 @@ def test_session_is_opened_with_all_its_series_and_meshes(tmp_path: Path) -> Non
     front = [recording(folder / "front" / f"00{i}.nrig") for i in range(2)]
     parameters = recording(folder / "people" / "parameters-000.nrig")
     mesh = folder / "people" / "mesh-000.xz"
-    mesh.touch()
+    mesh.write_bytes(b"some")
+    (empty := mesh.with_name("mesh-001.nrm")).touch()
     (folder / "notes").mkdir()
     (folder / "events.jsonl").touch()
     found = open_session(folder)
@@ -220,7 +221,7 @@ def test_session_is_opened_with_all_its_series_and_meshes(tmp_path: Path) -> Non
         ("front", front),
         ("people", [parameters]),
     ]
-    assert found.meshes == (mesh,)
+    assert (found.meshes, found.empty_meshes) == ((mesh,), (empty,))
 
 
 def test_folder_of_one_camera_and_a_single_file_are_opened_too(tmp_path: Path) -> None:
@@ -235,7 +236,8 @@ def test_folder_of_one_camera_and_a_single_file_are_opened_too(tmp_path: Path) -
 def test_folder_of_people_is_opened_with_meshes_alone(tmp_path: Path) -> None:
     mesh = tmp_path / "people" / "mesh-000.xz"
     mesh.parent.mkdir()
-    mesh.touch()
+    mesh.write_bytes(b"some")
+    mesh.with_suffix(".nrm").touch()  # of the same number: the one in which there is something counts
     for path in (tmp_path, tmp_path / "people"):
         assert open_session(path).meshes == (mesh,)
         assert open_session(path).series == ()
