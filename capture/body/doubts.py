@@ -15,7 +15,7 @@ from capture.body.views import Observation
 
 _KEPT_S: Final = 0.5
 _FRESH_S: Final = 0.15  # what counts beside the first look of a camera
-_RECOVERY_S: Final = 1.0  # after a doubt, while a poor fit is looked into
+_RECOVERY_S: Final = 1.0  # after the last doubt, while a poor fit is looked into
 
 
 @dataclass(slots=True)
@@ -26,12 +26,12 @@ class _Look:
 
 
 class Doubts:
-    """Of one person who is followed. `patience_s`: how long a camera's sights may not fit, and from one
-    search to the next. `doubted_s`: when somebody whom this one took the place of was doubted last."""
+    """Of one person, who was found at `time_s`. `patience_s`: how long a camera's sights may not fit, and
+    from one search to the next."""
 
-    def __init__(self, patience_s: float, doubted_s: float = float("-inf")) -> None:
+    def __init__(self, patience_s: float, time_s: float) -> None:
         self._patience_s = patience_s
-        self._doubted_s = doubted_s
+        self._doubted_s = time_s
         self._searched_s = self._since_s = float("-inf")
         self._looks: dict[bytes, _Look] = {}
 
@@ -70,14 +70,15 @@ class Doubts:
             if look.unfitted_since_s is None:
                 look.unfitted_since_s = time_s
             since_s = min(since_s, look.unfitted_since_s)
-        return time_s - since_s >= self._patience_s and self._may_search(time_s)
+        return time_s - since_s >= self._patience_s and self.may_search(time_s)
 
-    def look_again(self, time_s: float) -> bool:
-        """Whether a sight that fits, though poorly, should be searched for a better body: not long ago none
-        fitted, and what was found since then may have come out of wild key points."""
-        return time_s - self._doubted_s <= _RECOVERY_S and self._may_search(time_s)
+    def are_fresh(self, time_s: float) -> bool:
+        """Whether a sight that fits, though poorly, is worth a search: the body has just been found, or was
+        doubted, and may have come out of wild key points."""
+        return time_s - self._doubted_s <= _RECOVERY_S
 
-    def _may_search(self, time_s: float) -> bool:
+    def may_search(self, time_s: float) -> bool:
+        """Whether the last search was long enough ago. Who is told so searches."""
         if time_s - self._searched_s < self._patience_s:
             return False
         self._searched_s = time_s

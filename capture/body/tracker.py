@@ -44,6 +44,7 @@ _FIRST_TRANSLATION: Final = 30.0
 _MOST_STEPS: Final = 10
 _LEAST_GAIN: Final = 1e-3
 _POOR: Final = 0.1  # of the misfit that is borne: more than what good key points leave
+_FAR_M: Final = 0.15
 _GATE_WIDENS_S: Final = 0.1  # after so long without a sight the next may surprise twice as much
 
 
@@ -184,8 +185,6 @@ class Tracker:
         observations: Sequence[Observation],
         fit: Fit,
         misfit: float,
-        *,
-        doubted_s: float = -np.inf,
     ) -> Track | None:
         setup = self._setup
         layout = setup.layout
@@ -203,7 +202,7 @@ class Tracker:
         self._follow = _Follow(
             BodyFilter(layout, self._mobility, x, information, time_s),
             Moments(time_s),
-            Doubts(self._patience.misfit_s, doubted_s),
+            Doubts(self._patience.misfit_s, time_s),
             time_s,
             confidence,
         )
@@ -238,7 +237,7 @@ class Tracker:
         if not surprise < self._patience.surprise * (1.0 + later_s / _GATE_WIDENS_S):
             again = None
             if follow.doubts.refuse(time_s, observations):
-                again = self._searched(follow, x, time_s, self._patience.misfit)
+                again = self._replaced(follow, x, time_s, self._patience.misfit)
             return again or self._coasting(follow, time_s, surprise, seen)
         known = body_filter.faded(time_s)
         if pause_s > FRAME_S:
@@ -255,12 +254,15 @@ class Tracker:
         body_filter.corrected(x, known + data_stiffness, time_s)
         follow.seen_s = time_s
         follow.confidence = _confidence(misfit, seen, len(observations))
+        again = None
         if misfit > self._patience.misfit:
-            is_doubtful = follow.doubts.refuse(time_s, observations)
+            if follow.doubts.refuse(time_s, observations):
+                again = self._replaced(follow, body_filter.x, time_s)
         else:
             follow.doubts.fit(observations)
-            is_doubtful = misfit > _POOR * self._patience.misfit and follow.doubts.look_again(time_s)
-        again = self._searched(follow, body_filter.x, time_s) if is_doubtful else None
+            is_poor = misfit > _POOR * self._patience.misfit or _is_off_depth(points, observations)
+            if is_poor and follow.doubts.are_fresh(time_s) and follow.doubts.may_search(time_s):
+                again = self._corrected(follow, body_filter.x, time_s)
         return again or self._track(body_filter.x, time_s, follow.confidence, misfit, seen)
 
     def _step(self, x: Float64, evaluation: Evaluation, data_pull: Float64, stiffness: Float64) -> Float64:
@@ -269,10 +271,11 @@ class Tracker:
             state.add_to(pull, stiffness)
         return damped_step(pull, stiffness, self._most)
 
-    def _searched(
+    def _replaced(
         self, follow: _Follow, x: Float64, time_s: float, most_misfit: float = np.inf
     ) -> Track | None:
-        """A body that fits more of what cameras saw last than the one at `x`, or as many twice as well."""
+        """In place of the body at `x`, which has not fitted for a while: one that fits more of what cameras
+        saw last, or as much twice as well."""
         observations = follow.doubts.latest()
         fit = fit_cold(self._model, observations, self._prior)
         if fit is None:
@@ -283,10 +286,23 @@ class Tracker:
         is_better = found <= min(0.5 * misfit, most_misfit)
         if found_count < count or (found_count == count and not is_better):
             return None
-        return self._begun(time_s, observations, fit, found, doubted_s=time_s)
+        return self._begun(time_s, observations, fit, found)
 
     def _fitted(self, x: Float64, observations: Sequence[Observation]) -> int:
         return sum(self._misfit_at(x, [one]) <= self._patience.misfit for one in observations)
+
+    def _corrected(self, follow: _Follow, x: Float64, time_s: float) -> Track | None:
+        """In place of the body at `x`, which fits poorly: one that fits far better what cameras saw last, or
+        is where depth has it."""
+        observations = follow.doubts.latest()
+        fit = fit_cold(self._model, observations, self._prior)
+        if fit is None:
+            return None
+        bodies = (self._unknowns(fit), x)
+        found, misfit = (self._misfit_at(body, observations) for body in bodies)
+        is_off, was_off = (_is_off_depth(self._points_at(body), observations) for body in bodies)
+        is_better = found <= misfit if was_off and not is_off else found <= 0.25 * misfit
+        return self._begun(time_s, observations, fit, found) if is_better else None
 
     def _terms_of(self, share: float) -> list[Term]:
         """The priors, which say the same at every sight: at one of four cameras' a quarter of it, so that
@@ -331,6 +347,16 @@ class Tracker:
 def _misfit(reprojection: Reprojection, points: Float64) -> float:
     """Mean squared error over most of the coordinates seen, in units of what a good sight has."""
     return reprojection.typical_cost(points) / SIGHT_VARIANCE_PX2
+
+
+def _is_off_depth(points_m: Float64, observations: Sequence[Observation]) -> bool:
+    """Whether a body is somewhere else than where depth has it: most of its points (14, 3) by far."""
+    for one in observations:
+        if one.targets_m is not None and one.target_weights is not None and one.target_weights.any():
+            away_m = np.linalg.norm(one.view.to_camera(points_m) - one.targets_m, axis=1)
+            if np.median(away_m[one.target_weights > 0]) > _FAR_M:
+                return True
+    return False
 
 
 def _confidence(misfit: float, points_seen: int, views: int) -> float:

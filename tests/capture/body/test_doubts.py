@@ -23,7 +23,7 @@ def _looked(doubts: Doubts, time_s: float, *cameras: int) -> list[Observation]:
 
 
 def test_a_camera_that_is_fitted_does_not_answer_for_another_one() -> None:
-    doubts = Doubts(0.15)
+    doubts = Doubts(0.15, 0.0)
     searches = []
     for tenth in range(1, 6):
         now = 0.1 * tenth
@@ -33,7 +33,7 @@ def test_a_camera_that_is_fitted_does_not_answer_for_another_one() -> None:
 
 
 def test_one_sight_that_fits_ends_the_doubt_of_its_camera() -> None:
-    doubts = Doubts(0.15)
+    doubts = Doubts(0.15, 0.0)
     assert not doubts.refuse(0.0, _looked(doubts, 0.0, 1))
     assert not doubts.have_fitted(_looked(doubts, 0.1, 0, 1))
     doubts.fit(_looked(doubts, 0.1, 1))
@@ -42,7 +42,7 @@ def test_one_sight_that_fits_ends_the_doubt_of_its_camera() -> None:
 
 
 def test_what_was_seen_last_is_of_each_camera_since_this_one_looked_before() -> None:
-    doubts = Doubts(0.15)
+    doubts = Doubts(0.15, 0.0)
     _looked(doubts, 0.0, 0, 1, 2)
     (one,), (two,) = _looked(doubts, 0.25, 1), _looked(doubts, 0.26, 2)
     assert doubts.latest()[1:] == [one, two]
@@ -51,7 +51,7 @@ def test_what_was_seen_last_is_of_each_camera_since_this_one_looked_before() -> 
 
 
 def test_a_share_is_one_for_all_at_once_and_a_quarter_for_one_of_four_in_turn() -> None:
-    doubts = Doubts(0.15)
+    doubts = Doubts(0.15, 0.0)
 
     def share(time_s: float, *cameras: int) -> float:
         return doubts.look(time_s, [_seen(camera) for camera in cameras])
@@ -65,15 +65,19 @@ def test_a_share_is_one_for_all_at_once_and_a_quarter_for_one_of_four_in_turn() 
 
 
 def test_a_camera_that_was_away_for_long_has_no_doubts() -> None:
-    doubts = Doubts(0.15)
+    doubts = Doubts(0.15, 0.0)
     doubts.refuse(0.0, _looked(doubts, 0.0, 1))
     _looked(doubts, 1.0, 0)
     assert not doubts.refuse(1.1, _looked(doubts, 1.1, 1))
 
 
-def test_a_poor_fit_is_looked_into_for_a_second_after_a_doubt() -> None:
-    doubts = Doubts(0.15)
-    assert not doubts.look_again(0.0)
-    doubts.refuse(0.0, _looked(doubts, 0.0, 1))
-    assert [doubts.look_again(now) for now in (0.1, 0.2, 0.3, 0.9, 1.1)] == [True, False, True, True, False]
-    assert Doubts(0.15, doubted_s=5.0).look_again(5.5)
+def test_doubts_are_fresh_for_a_second_after_somebody_was_found_and_after_the_last_one() -> None:
+    doubts = Doubts(0.15, 5.0)
+    assert [doubts.are_fresh(now) for now in (5.5, 6.0, 6.1)] == [True, True, False]
+    doubts.refuse(7.0, _looked(doubts, 7.0, 1))
+    assert [doubts.are_fresh(now) for now in (7.1, 8.0, 8.1)] == [True, True, False]
+
+
+def test_from_one_search_to_the_next_it_takes_a_while() -> None:
+    doubts = Doubts(0.15, 0.0)
+    assert [doubts.may_search(now) for now in (0.1, 0.2, 0.3, 0.9)] == [True, False, True, True]

@@ -212,6 +212,16 @@ def test_after_trouble_the_person_is_followed_again_within_a_second(
     assert last_confidence > 0.5
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_slow_rig_has_the_person_again_a_second_after_nonsense(seed: int) -> None:
+    """Somebody may have been found in the nonsense, metres away: in one picture that fits all the same."""
+    tracker, rng = _tracker(), np.random.default_rng(seed)
+    for frame, _, seen in _sights(range(0, 105, 7), 1, seed, noise_px=2.0, depth_noise_m=0.03):
+        track = tracker.update(frame / FPS, _wild(seen, rng) if 42 <= frame < 70 else seen)
+    assert track is not None
+    assert joint_error_m(track.parameters(), _truth(98)) < 0.08
+
+
 @pytest.mark.parametrize("first_wild", [0, 40])
 def test_depth_that_is_wild_does_not_pull_the_body_out_of_the_pictures(first_wild: int) -> None:
     tracker = _tracker()
@@ -311,6 +321,6 @@ def test_who_has_one_wild_key_point_in_ten_stays_followed(views: int, most_m: fl
             )
         track = tracker.update(frame / 30, seen)
         assert track is not None
-        assert frame == 0 or not track.is_new
+        assert frame < 3 or not track.is_new  # what was found at first may be put right
         errors.append(joint_error_m(track.parameters(), _truth(frame), relative=True))
     assert np.mean(errors[10:]) < most_m
