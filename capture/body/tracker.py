@@ -260,8 +260,10 @@ class Tracker:
                 again = self._replaced(follow, body_filter.x, time_s)
         else:
             follow.doubts.fit(observations)
-            is_poor = misfit > _POOR * self._patience.misfit or _is_off_depth(points, observations)
-            if is_poor and follow.doubts.are_fresh(time_s) and follow.doubts.may_search(time_s):
+            is_poor = follow.doubts.are_fresh(time_s) and (
+                misfit > _POOR * self._patience.misfit or _is_off_depth(points, observations)
+            )
+            if is_poor and follow.doubts.may_search(time_s):
                 again = self._corrected(follow, body_filter.x, time_s)
         return again or self._track(body_filter.x, time_s, follow.confidence, misfit, seen)
 
