@@ -89,33 +89,37 @@ class Reprojection:
         self._across = motions[:, :2, :3]  # rows of the rotations: (V, 2, 3)
         self._along = motions[:, 2:3, :3]
         self._robust_px = robust_px
+        self._is_seen = self._weights[:, :, 0] > 0
+        kept = np.ceil(_TYPICAL * self._is_seen.sum(axis=0))
+        self._is_kept = np.arange(POINT_COUNT)[:, None] < kept
+        self._kept_count = max(2.0 * float(kept.sum()), 1.0)
 
-    def at(self, points: Float64) -> PointState:
-        return _ReprojectionState(self, points)
+    def at(self, points: Float64) -> ReprojectionState:
+        return ReprojectionState(self, points)
 
-    def typical_cost(self, points: Float64) -> float:
+    def typical_cost(self, state: ReprojectionState) -> float:
         """What one coordinate costs at ROBUST_PX, without a quarter of each view's points: the worst.
 
         A few key points that lie anywhere say nothing against a body; a camera of which most do, does.
         """
-        state = _ReprojectionState(self, points)
         if not np.isfinite(state.cost):
             return np.inf
-        is_seen = self._weights[:, :, 0] > 0
-        residuals = geman_mcclure(state.errors, ROBUST_PX)[0] * self._weights
-        costs = np.sort(np.where(is_seen, np.square(residuals).sum(axis=2), np.inf), axis=0)
-        kept = np.ceil(_TYPICAL * is_seen.sum(axis=0))
-        is_kept = np.arange(len(costs))[:, None] < kept
-        return float(costs[is_kept].sum() / max(2.0 * kept.sum(), 1.0))
+        residuals = geman_mcclure(state.errors, ROBUST_PX)[0]
+        residuals *= self._weights
+        residuals *= residuals
+        costs = np.sort(np.where(self._is_seen, residuals[:, :, 0] + residuals[:, :, 1], np.inf), axis=0)
+        return float(costs[self._is_kept].sum() / self._kept_count)
 
     def errors_px(self, points: Float64) -> Float64:
         """(V, 14) distances in scaled pixels, whatever the confidence."""
-        state = _ReprojectionState(self, points)
+        state = ReprojectionState(self, points)
         distances: Float64 = np.sqrt(np.square(state.errors).sum(axis=2)).T
         return distances
 
 
-class _ReprojectionState:
+class ReprojectionState:
+    """`errors` (14, V, 2): seen minus projected, in scaled pixels."""
+
     __slots__ = ("_places", "_residuals", "_slopes", "_term", "_z", "cost", "errors")
 
     def __init__(self, term: Reprojection, points: Float64) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
@@ -23,7 +23,14 @@ from capture.body.filtering import FRAME_S, SIGHT_VARIANCE_PX2, BodyFilter, Mobi
 from capture.body.kinematics import SHAPE_COUNT, Float64, join_parameters
 from capture.body.model import BodyModel
 from capture.body.objective import Evaluation, Objective
-from capture.body.point_terms import ROBUST_PX, PointTerm, Reprojection, depth_term, landmark_term
+from capture.body.point_terms import (
+    ROBUST_PX,
+    PointTerm,
+    Reprojection,
+    ReprojectionState,
+    depth_term,
+    landmark_term,
+)
 from capture.body.prior import PosePrior, default_prior
 from capture.body.setup import Start, setup_of
 from capture.body.solvers import damped_step, levenberg_marquardt
@@ -168,7 +175,8 @@ class Tracker:
         return None if misfit > self._patience.misfit else self._begun(time_s, observations, fit, misfit)
 
     def _misfit_at(self, x: Float64, observations: Sequence[Observation]) -> float:
-        return _misfit(self._reprojection(x, observations), self._points_at(x))
+        reprojection = self._reprojection(x, observations)
+        return _misfit(reprojection, reprojection.at(self._points_at(x)))
 
     def _points_at(self, x: Float64) -> Float64:
         layout = self._setup.layout
@@ -233,7 +241,7 @@ class Tracker:
         reprojection = self._reprojection(x, observations, robust_px)
         evaluation = self._objective(reprojection, observations, terms).at(x)
         later_s = time_s - body_filter.time_s
-        surprise = _misfit(reprojection, evaluation.points)
+        surprise = _misfit(reprojection, cast(ReprojectionState, evaluation.point_states[0]))
         if not surprise < self._patience.surprise * (1.0 + later_s / _GATE_WIDENS_S):
             again = None
             if follow.doubts.refuse(time_s, observations):
@@ -250,7 +258,7 @@ class Tracker:
             data_pull, data_stiffness = evaluation.data_system()
             step = self._step(x, evaluation, data_pull, data_stiffness + known)
             x, points = x + step, evaluation.points_after(step)
-        misfit = _misfit(reprojection, points)
+        misfit = _misfit(reprojection, reprojection.at(points))
         body_filter.corrected(x, known + data_stiffness, time_s)
         follow.seen_s = time_s
         follow.confidence = _confidence(misfit, seen, len(observations))
@@ -346,9 +354,9 @@ class Tracker:
         )
 
 
-def _misfit(reprojection: Reprojection, points: Float64) -> float:
+def _misfit(reprojection: Reprojection, state: ReprojectionState) -> float:
     """Mean squared error over most of the coordinates seen, in units of what a good sight has."""
-    return reprojection.typical_cost(points) / SIGHT_VARIANCE_PX2
+    return reprojection.typical_cost(state) / SIGHT_VARIANCE_PX2
 
 
 def _is_off_depth(points_m: Float64, observations: Sequence[Observation]) -> bool:
