@@ -38,15 +38,15 @@ class Doubts:
     def look(self, time_s: float, observations: Sequence[Observation]) -> float:
         """Before anything else is asked of these. Their share of what all cameras see from one look of theirs
         to the next: 1 for all at once, a quarter for one of four that take turns."""
-        cameras = {_camera_of(one) for one in observations}
-        last = [self._looks[camera].time_s for camera in cameras if camera in self._looks]
+        now = {_camera_of(one): one for one in observations}
+        last = [self._looks[camera].time_s for camera in now if camera in self._looks]
         since_s = self._since_s = min(last, default=time_s - _FRESH_S)
-        all_cameras = cameras | {camera for camera, look in self._looks.items() if look.time_s >= since_s}
-        for one in observations:
-            look = self._looks.setdefault(_camera_of(one), _Look(one, time_s))
+        since = {camera for camera, look in self._looks.items() if look.time_s >= since_s}
+        for camera, one in now.items():
+            look = self._looks.setdefault(camera, _Look(one, time_s))
             look.observation, look.time_s = one, time_s
         self._looks = {key: look for key, look in self._looks.items() if time_s - look.time_s <= _KEPT_S}
-        return len(cameras) / len(all_cameras)
+        return len(now) / len(now.keys() | since)
 
     def latest(self) -> list[Observation]:
         """What each camera saw last, of those that have looked since the one that looked now did before: two

@@ -97,19 +97,6 @@ class Reprojection:
     def at(self, points: Float64) -> ReprojectionState:
         return ReprojectionState(self, points)
 
-    def typical_cost(self, state: ReprojectionState) -> float:
-        """What one coordinate costs at ROBUST_PX, without a quarter of each view's points: the worst.
-
-        A few key points that lie anywhere say nothing against a body; a camera of which most do, does.
-        """
-        if not np.isfinite(state.cost):
-            return np.inf
-        residuals = geman_mcclure(state.errors, ROBUST_PX)[0]
-        residuals *= self._weights
-        residuals *= residuals
-        costs = np.sort(np.where(self._is_seen, residuals[:, :, 0] + residuals[:, :, 1], np.inf), axis=0)
-        return float(costs[self._is_kept].sum() / self._kept_count)
-
     def errors_px(self, points: Float64) -> Float64:
         """(V, 14) distances in scaled pixels, whatever the confidence."""
         state = ReprojectionState(self, points)
@@ -138,6 +125,20 @@ class ReprojectionState:
         # A body that reaches behind a camera that sees it is no answer: the solvers turn back.
         hopeless = not is_in_front and bool(((term._weights > 0) & (seen[:, :, 2:] <= _NEAREST_M)).any())
         self.cost = np.inf if hopeless else float(np.vdot(residuals, residuals))
+
+    def typical_cost(self) -> float:
+        """What one coordinate costs at ROBUST_PX, without a quarter of each view's points: the worst.
+
+        A few key points that lie anywhere say nothing against a body; a camera of which most do, does.
+        """
+        if not np.isfinite(self.cost):
+            return np.inf
+        term = self._term
+        residuals = geman_mcclure(self.errors, ROBUST_PX)[0]
+        residuals *= term._weights
+        residuals *= residuals
+        costs = np.sort(np.where(term._is_seen, residuals[:, :, 0] + residuals[:, :, 1], np.inf), axis=0)
+        return float(costs[term._is_kept].sum() / term._kept_count)
 
     def add_to(self, pull: Float64, stiffness: Float64) -> None:
         term = self._term

@@ -109,6 +109,17 @@ class _Follow:
     confidence: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rival:
+    """A body found without memory, in place of another one: what both have to fit, and how well they do."""
+
+    observations: list[Observation]
+    fit: Fit
+    x: Float64
+    misfit: float
+    other_misfit: float
+
+
 class Tracker:
     """Follows one person with one body model. Not for several threads at once."""
 
@@ -175,8 +186,7 @@ class Tracker:
         return None if misfit > self._patience.misfit else self._begun(time_s, observations, fit, misfit)
 
     def _misfit_at(self, x: Float64, observations: Sequence[Observation]) -> float:
-        reprojection = self._reprojection(x, observations)
-        return _misfit(reprojection, reprojection.at(self._points_at(x)))
+        return _misfit(self._reprojection(x, observations).at(self._points_at(x)))
 
     def _points_at(self, x: Float64) -> Float64:
         layout = self._setup.layout
@@ -188,11 +198,7 @@ class Tracker:
         return np.concatenate([fit.pose[columns], fit.betas, fit.translation])
 
     def _begun(
-        self,
-        time_s: float,
-        observations: Sequence[Observation],
-        fit: Fit,
-        misfit: float,
+        self, time_s: float, observations: Sequence[Observation], fit: Fit, misfit: float
     ) -> Track | None:
         setup = self._setup
         layout = setup.layout
@@ -241,7 +247,7 @@ class Tracker:
         reprojection = self._reprojection(x, observations, robust_px)
         evaluation = self._objective(reprojection, observations, terms).at(x)
         later_s = time_s - body_filter.time_s
-        surprise = _misfit(reprojection, cast(ReprojectionState, evaluation.point_states[0]))
+        surprise = _misfit(cast(ReprojectionState, evaluation.point_states[0]))
         if not surprise < self._patience.surprise * (1.0 + later_s / _GATE_WIDENS_S):
             again = None
             if follow.doubts.refuse(time_s, observations):
@@ -258,7 +264,7 @@ class Tracker:
             data_pull, data_stiffness = evaluation.data_system()
             step = self._step(x, evaluation, data_pull, data_stiffness + known)
             x, points = x + step, evaluation.points_after(step)
-        misfit = _misfit(reprojection, reprojection.at(points))
+        misfit = _misfit(reprojection.at(points))
         body_filter.corrected(x, known + data_stiffness, time_s)
         follow.seen_s = time_s
         follow.confidence = _confidence(misfit, seen, len(observations))
@@ -281,22 +287,29 @@ class Tracker:
             state.add_to(pull, stiffness)
         return damped_step(pull, stiffness, self._most)
 
+    def _rival(self, follow: _Follow, x: Float64) -> _Rival | None:
+        """The body that fits best what cameras saw last, if there is one, beside the one at `x`."""
+        observations = follow.doubts.latest()
+        fit = fit_cold(self._model, observations, self._prior)
+        if fit is None:
+            return None
+        found = self._unknowns(fit)
+        misfits = (self._misfit_at(body, observations) for body in (found, x))
+        return _Rival(observations, fit, found, *misfits)
+
     def _replaced(
         self, follow: _Follow, x: Float64, time_s: float, most_misfit: float = np.inf
     ) -> Track | None:
         """In place of the body at `x`, which has not fitted for a while: one that fits more of what cameras
         saw last, or as much twice as well."""
-        observations = follow.doubts.latest()
-        fit = fit_cold(self._model, observations, self._prior)
-        if fit is None:
+        rival = self._rival(follow, x)
+        if rival is None:
             return None
-        bodies = (self._unknowns(fit), x)
-        found, misfit = (self._misfit_at(body, observations) for body in bodies)
-        found_count, count = (self._fitted(body, observations) for body in bodies)
-        is_better = found <= min(0.5 * misfit, most_misfit)
-        if found_count < count or (found_count == count and not is_better):
+        found, count = (self._fitted(body, rival.observations) for body in (rival.x, x))
+        is_better = rival.misfit <= min(0.5 * rival.other_misfit, most_misfit)
+        if found < count or (found == count and not is_better):
             return None
-        return self._begun(time_s, observations, fit, found)
+        return self._begun(time_s, rival.observations, rival.fit, rival.misfit)
 
     def _fitted(self, x: Float64, observations: Sequence[Observation]) -> int:
         return sum(self._misfit_at(x, [one]) <= self._patience.misfit for one in observations)
@@ -304,15 +317,14 @@ class Tracker:
     def _corrected(self, follow: _Follow, x: Float64, time_s: float) -> Track | None:
         """In place of the body at `x`, which fits poorly: one that fits far better what cameras saw last, or
         is where depth has it."""
-        observations = follow.doubts.latest()
-        fit = fit_cold(self._model, observations, self._prior)
-        if fit is None:
+        rival = self._rival(follow, x)
+        if rival is None:
             return None
-        bodies = (self._unknowns(fit), x)
-        found, misfit = (self._misfit_at(body, observations) for body in bodies)
-        is_off, was_off = (_is_off_depth(self._points_at(body), observations) for body in bodies)
-        is_better = found <= misfit if was_off and not is_off else found <= 0.25 * misfit
-        return self._begun(time_s, observations, fit, found) if is_better else None
+        is_off, was_off = (_is_off_depth(self._points_at(body), rival.observations) for body in (rival.x, x))
+        most = rival.other_misfit if was_off and not is_off else 0.25 * rival.other_misfit
+        if rival.misfit > most:
+            return None
+        return self._begun(time_s, rival.observations, rival.fit, rival.misfit)
 
     def _terms_of(self, share: float) -> list[Term]:
         """The priors, which say the same at every sight: at one of four cameras' a quarter of it, so that
@@ -354,9 +366,9 @@ class Tracker:
         )
 
 
-def _misfit(reprojection: Reprojection, state: ReprojectionState) -> float:
+def _misfit(state: ReprojectionState) -> float:
     """Mean squared error over most of the coordinates seen, in units of what a good sight has."""
-    return reprojection.typical_cost(state) / SIGHT_VARIANCE_PX2
+    return state.typical_cost() / SIGHT_VARIANCE_PX2
 
 
 def _is_off_depth(points_m: Float64, observations: Sequence[Observation]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -69,12 +69,13 @@ class Hindsight:
             if track is not None and at_s in waiting:
                 waiting[at_s].people.setdefault(person.identity, track.parameters())
 
-    def tell(self, people: Mapping[int, Float64], time_s: float) -> None:
-        """Where these are by a later picture, for the moments that are as good as its own."""
+    def tell(self, person: Person[Track], time_s: float) -> None:
+        """Where somebody is by a later picture, for the moments that are as good as its own."""
         for moment in reversed(self._moments):
             if time_s - moment.time_s > _ONE_MOMENT_S:
                 break
-            moment.people.update({who: at for who, at in people.items() if who in moment.people})
+            if person.identity in moment.people:
+                moment.people[person.identity] = person.track.parameters()
 
     def due(self, time_s: float) -> Iterator[Moment]:
         """Those that have waited long enough by then; no longer among those that wait."""

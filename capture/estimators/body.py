@@ -171,7 +171,7 @@ class BodyEstimator:
         for person in people:
             self._seen[person.identity] = person
             self._hindsight.look_back(person, time_s)
-        self._hindsight.tell({person.identity: person.track.parameters() for person in people}, time_s)
+            self._hindsight.tell(person, time_s)
         known = set(self._people.identities)
         self._seen = {who: person for who, person in self._seen.items() if who in known}
         self._skins = {who: skin for who, skin in self._skins.items() if who in known}

@@ -16,7 +16,6 @@ from typing import Any
 
 from codec.errors import ConfigError
 
-_NONE = type(None)
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a file name"}
 
 
@@ -43,7 +42,7 @@ def checked_options(kind: str, make: type[Any], options: Mapping[str, Any]) -> d
 
 def _fitting(kind: str, name: str, value: Any, hint: Any) -> Any:
     for each in _kinds(hint):
-        if each is _NONE and value is None:
+        if each is types.NoneType and value is None:
             return None
         if each is Path and isinstance(value, str | os.PathLike):
             return Path(value).expanduser()
@@ -62,5 +61,7 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 
 def _words(hint: Any) -> str:
     return " or ".join(
-        _WORDS.get(each, getattr(each, "__name__", str(each))) for each in _kinds(hint) if each is not _NONE
+        _WORDS.get(each, getattr(each, "__name__", str(each)))
+        for each in _kinds(hint)
+        if each is not types.NoneType
     )
