@@ -85,7 +85,7 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
     report.notes += deletion_notes(report.deleted)
     report.meshes_killed = bool(found.empty_meshes)
     report.notes += [f"{mesh} is empty: its writer was killed before it began" for mesh in found.empty_meshes]
-    meshes = {}
+    meshes = {out / mesh.relative_to(found.folder): NO_NUMBERS for mesh in found.empty_meshes}
     for mesh in found.meshes:
         target = _target(found.folder, mesh, out)
         meshes[target] = _recover_mesh(mesh, target, report, alone=not found.series)
@@ -96,7 +96,6 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
         left_out = gone if found.is_session else ()
         places = _places(found.folder, series, out, left_out, alone=path.is_file())
         beside = [numbers for mesh, numbers in meshes.items() if mesh.parent == places[0][1].parent]
-        never_begun = any(mesh.parent == series.segments[0].parent for mesh in found.empty_meshes)
         recovery = _Series(
             places,
             sum(map(len, beside)),
@@ -105,7 +104,7 @@ def recover(path: Path, out: Path, *, progress: Progress = lambda _: None) -> Re
             tells_gone=not found.is_session,
             alone=path.is_file(),
         )
-        if (beside or never_begun) and report.meshes_killed:
+        if beside and report.meshes_killed:
             report.notes += tell_missing_meshes(series.name, recovery.results, beside)
         recovery.recover(_totals(found.info, series.name), progress)
     if not (report.records.recovered or report.meshes or report.deleted):

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capture import session
-from capture._missing_meshes import tell_missing_meshes
+from capture._missing_meshes import NO_NUMBERS, tell_missing_meshes
 from capture._segment_survey import numbered_name
 from capture._verify_file import BadStretch, FileCheck, check_file
 from capture._verify_ledger import SeriesLedger, StreamCount
@@ -98,8 +98,9 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
         meshes = _check_meshes(found.meshes, report, progress)
         report.notes += [_empty(path) for path in found.empty_meshes]
         report.only_meshes = bool(meshes) and not found.series
+        meshes += [_MeshFile(path, 0, False, False, NO_NUMBERS) for path in found.empty_meshes]
         if report.only_meshes:
-            report.ended = all(mesh.closed for mesh in meshes) and not found.empty_meshes
+            report.ended = all(mesh.closed for mesh in meshes)
         # A copy that `recover` made of a killed recording is closed; that it was killed still stands in it.
         was_killed = found.is_session and bool(found.info) and not isinstance(found.info.get("totals"), dict)
         counts: dict[str, StreamCount] = {}
@@ -109,15 +110,13 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
             files = _check_files(series, report, pool, progress, alone=alone)
             if not alone:
                 _miss_segments(series, gone, report)
-            folder = series.segments[0].parent
-            beside = [mesh for mesh in meshes if mesh.path.parent == folder]
-            never_begun = any(path.parent == folder for path in found.empty_meshes)
+            beside = [mesh for mesh in meshes if mesh.path.parent == series.segments[0].parent]
             name = names[0] if alone and names else series.name  # a single file knows whose it is
             ledger = SeriesLedger(
                 name,
                 files,
                 meshes=sum(mesh.count for mesh in beside) + sum(segment.meshes for segment in gone),
-                meshes_closed=not never_begun and all(mesh.closed for mesh in beside),
+                meshes_closed=all(mesh.closed for mesh in beside),
                 deleted=gone,
                 to_the_end=bool(files) and files[-1].path == series.segments[-1],
                 alone=alone,
@@ -126,8 +125,8 @@ def verify(path: Path, *, progress: Callable[[int], None] = lambda _: None) -> R
             report.problems += findings.problems
             report.notes += findings.notes
             report.meshes_lost += findings.meshes_lost
-            is_short = never_begun or any(mesh.damaged or not mesh.closed for mesh in beside) or was_killed
-            if (beside or never_begun) and (is_short or findings.meshes_lost or ledger.killed):
+            is_short = any(mesh.damaged or not mesh.closed for mesh in beside) or was_killed
+            if beside and (is_short or findings.meshes_lost or ledger.killed):
                 report.notes += _frames_without_meshes(name, files, beside)
             counts |= ledger.counts()
     there = {series.segments[0].parent.name for series in found.series}
@@ -164,13 +163,12 @@ def _check_files(
         try:
             check = check_file(path, pool, progress)
         except NotOurFileError as error:
-            size = path.stat().st_size
             if alone or begins_with_record(path):
                 raise
-            if size == 0:
+            if session.is_empty(path):
                 report.notes.append(_empty(path))
             else:
-                report.damage.append(BadStretch(path, 0, size, str(error)))
+                report.damage.append(BadStretch(path, 0, path.stat().st_size, str(error)))
             continue
         files.append(check)
         report.records += check.records
