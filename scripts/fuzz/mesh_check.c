@@ -7,13 +7,12 @@
  * it said. Started by scripts/check_kernels.
  */
 #include "mesh.h"
+#include "stored.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MOST_BYTES = 1 << 24 };
 
 static const uint64_t FNV_BASIS = 0xCBF29CE484222325, FNV_PRIME = 0x100000001B3;
 
@@ -27,81 +26,41 @@ static uint64_t digest_of_points(uint64_t digest, const NmPoint *points, size_t 
     return digest;
 }
 
-/* Fresh memory each time: valgrind and MemorySanitizer know that nothing was ever written to it. All of it goes at the
- * end of a case. */
-static void *held[32];
-static unsigned holds;
-
-static void *fresh(size_t bytes) {
-    if (holds == sizeof held / sizeof *held || posix_memalign(&held[holds], 64, bytes ? bytes : 1)) nr_fail("no memory");
-    return held[holds++];
-}
-
-static void let_go(void) {
-    while (holds) free(held[--holds]);
-}
-
 /* ---- stored segments ------------------------------------------------------------------------------------------ */
 
-typedef struct {
-    const uint8_t *at, *end;
-} Bytes;
-
-/* `count` numbers of `width` bytes in the order of this processor; an int16_t is a uint16_t here. */
-static void *take(Bytes *from, size_t count, size_t width) {
-    if ((size_t)(from->end - from->at) < count * width) nr_fail("a stored segment is cut short");
-    uint8_t *taken = fresh(count * width);
-    for (size_t i = 0; i < count; i++, from->at += width) {
-        uint32_t value = 0;
-        for (size_t byte = width; byte-- > 0;) value = value << 8 | from->at[byte];
-        if (width == 1) taken[i] = (uint8_t)value;
-        if (width == 2) ((uint16_t *)taken)[i] = (uint16_t)value;
-        if (width == 4) ((uint32_t *)taken)[i] = value;
-    }
-    return taken;
-}
-
 static void check_stored(const NmPath *path, const char *folder, const char *name) {
-    char file_name[4096];
-    snprintf(file_name, sizeof file_name, "%s/%s.case", folder, name);
-    FILE *file = fopen(file_name, "rb");
-    if (!file) nr_fail(file_name);
-    uint8_t *content = fresh(MOST_BYTES);
-    Bytes from = {content, content + fread(content, 1, MOST_BYTES, file)};
-    fclose(file);
-    const uint32_t *head = take(&from, 10, 4);
+    NrStored from = nr_open_stored(folder, name);
+    const uint32_t *head = nr_numbers(&from, 10, 4);
     NmModel model = {.points = head[0], .levels = head[1], .width = head[2], .now = {head[3], head[4]}, .before = {head[5], head[6]}};
-    model.level_ends = take(&from, model.levels, 4);
-    model.neighbours = take(&from, (size_t)model.points * model.width, 2);
-    for (int kind = 0; kind < NM_KINDS; kind++) model.weights[kind] = take(&from, (size_t)model.points * nm_taps(&model, kind), 2);
-    for (int kind = 0; kind < NM_KINDS; kind++) model.classes[kind] = take(&from, 2 * (size_t)model.points, 1);
-    model.sums = take(&from, NM_CONTEXTS * (NM_SYMBOLS + 1), 2);
+    model.level_ends = nr_numbers(&from, model.levels, 4);
+    model.neighbours = nr_numbers(&from, (size_t)model.points * model.width, 2);
+    for (int kind = 0; kind < NM_KINDS; kind++) model.weights[kind] = nr_numbers(&from, (size_t)model.points * nm_taps(&model, kind), 2);
+    for (int kind = 0; kind < NM_KINDS; kind++) model.classes[kind] = nr_numbers(&from, 2 * (size_t)model.points, 1);
+    model.sums = nr_numbers(&from, NM_CONTEXTS * (NM_SYMBOLS + 1), 2);
     NmSegment segment = {.meshes = head[7], .channels = head[8]};
-    segment.refs = take(&from, 2 * (size_t)segment.meshes, 4);
-    segment.shifts = take(&from, 2 * (size_t)segment.meshes, 1);
-    const uint8_t *payload = take(&from, head[9], 1);
+    segment.refs = nr_numbers(&from, 2 * (size_t)segment.meshes, 4);
+    segment.shifts = nr_numbers(&from, 2 * (size_t)segment.meshes, 1);
+    const uint8_t *payload = nr_numbers(&from, head[9], 1);
     size_t numbers = 4 * (size_t)segment.meshes * model.points;
-    const uint32_t *stored = take(&from, numbers, 4);
+    const uint32_t *stored = nr_numbers(&from, numbers, 4);
 
-    NmPoint *points = fresh(4 * numbers);
+    NmPoint *points = nr_fresh(4 * numbers);
     if (path->decode(&model, &segment, payload, head[9], points)) nr_fail("a stored segment is refused");
     for (size_t i = 0; i < numbers; i++)
         if (points[i / 4][i % 4] != stored[i]) nr_fail("a stored segment gives other points");
-    uint32_t *codes = fresh(4 * numbers);
-    uint16_t *contexts = fresh(2 * numbers);
-    uint8_t *known = memset(fresh(numbers / 4), 3, numbers / 4), *out = fresh(2 * (size_t)head[9]);
+    uint32_t *codes = nr_fresh(4 * numbers);
+    uint16_t *contexts = nr_fresh(2 * numbers);
+    uint8_t *known = memset(nr_fresh(numbers / 4), 3, numbers / 4), *out = nr_fresh(2 * (size_t)head[9]);
     path->predict(&model, &segment, points, known, codes, contexts);
     ptrdiff_t length = nm_encode(&model, &segment, codes, contexts, out, 2 * (size_t)head[9]);
     if (length != (ptrdiff_t)head[9] || memcmp(out + 2 * (size_t)head[9] - length, payload, head[9]) != 0)
         nr_fail("a stored segment is encoded to other bytes");
-    let_go();
+    nr_let_go();
 }
 
 static int check_all_stored(const NmPath *path, const char *folder) {
-    char list[4096], name[200];
-    snprintf(list, sizeof list, "%s/stored.txt", folder);
-    FILE *file = fopen(list, "r");
-    if (!file) nr_fail("there is no stored.txt");
+    char name[200];
+    FILE *file = nr_open_list(folder);
     int stored = 0;
     for (; fscanf(file, "%199s", name) == 1; stored++) check_stored(path, folder, name);
     fclose(file);
@@ -113,11 +72,11 @@ static int check_all_stored(const NmPath *path, const char *folder) {
 static uint64_t check_drawn(const NmPath *path, NrChance *chance, uint64_t digest) {
     NmCase is;
     nm_draw_case(chance, &is);
-    NmPoint *points = fresh(4 * is.numbers), *back = fresh(4 * is.numbers);
-    uint8_t *out = fresh(nm_room(&is));
+    NmPoint *points = nr_fresh(4 * is.numbers), *back = nr_fresh(4 * is.numbers);
+    uint8_t *out = nr_fresh(nm_room(&is));
     nm_draw_points(chance, &is, points);
     size_t length = nm_encode_case(&is, path, chance, points, out);
-    uint8_t *payload = fresh(length); /* with bounds of its own */
+    uint8_t *payload = nr_fresh(length); /* with bounds of its own */
     memcpy(payload, out + nm_room(&is) - length, length);
     digest = digest_of(digest, payload, length);
     if (path->decode(&is.model, &is.segment, payload, length, back)) nr_fail("what was encoded is refused");
@@ -127,7 +86,7 @@ static uint64_t check_drawn(const NmPath *path, NrChance *chance, uint64_t diges
     int result = path->decode(&is.model, &is.segment, payload, size, back);
     digest = digest_of(digest, (const uint8_t[]){result == 0}, 1);
     if (!result) digest = digest_of_points(digest, back, is.numbers);
-    let_go();
+    nr_let_go();
     return digest;
 }
 
