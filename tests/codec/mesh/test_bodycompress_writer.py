@@ -2,10 +2,6 @@ from __future__ import annotations
 
 import lzma
 import resource
-import signal
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from killed_writer import frames_left, kill_one, name_of
 from moving_bodies import moving_bodies, worst_error_mm
 
 from codec.errors import CodecError, DiskFullError, StorageError
@@ -248,40 +245,8 @@ def test_a_disk_that_fills_at_the_end_is_told_by_close_once(tmp_path: Path) -> N
     assert frames_of(writer.path) == []
 
 
-WRITER_TO_BE_KILLED = """
-    import sys, time
-    from moving_bodies import moving_bodies
-    from codec.mesh import MeshWriter
-    vertices = moving_bodies(64, people=2)
-    writer = MeshWriter(sys.argv[1], segment_s=0.05)
-    for n in range(100_000):
-        writer.append(vertices[n % 64], number=n)
-        print(n + 1, writer.frames_written, flush=True)
-        time.sleep(0.002)
-"""
-
-
-@pytest.mark.parametrize("lines_until_killed", [1, 40, 137, 260])
-def test_a_killed_process_loses_no_frame_that_was_written(tmp_path: Path, lines_until_killed: int) -> None:
-    path = tmp_path / "mesh.xz"
-    child = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(WRITER_TO_BE_KILLED), str(path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={"PYTHONPATH": ":".join([str(Path(__file__).parent), *sys.path])},
-    )
-    assert child.stdout is not None
-    for _ in range(lines_until_killed):
-        appended, written = map(int, child.stdout.readline().split())
-    child.send_signal(signal.SIGKILL)
-    rest = child.stdout.read().splitlines()
-    assert child.wait() == -signal.SIGKILL
-    child.stdout.close()
-    if rest and len(rest[-1].split()) == 2:
-        appended, written = map(int, rest[-1].split())
-    expected = moving_bodies(64, people=2)
-    frames = frames_of(path)
-    assert written <= len(frames) <= appended + 1
-    for n, frame in enumerate(frames):
-        assert frame["number"] == n
-        assert np.abs(np.asarray(frame["vertices"], float) - expected[n % 64]).max() <= 0.2501
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.6])
+def test_a_killed_process_loses_no_frame_that_was_written(tmp_path: Path, after_s: float) -> None:
+    path = tmp_path / name_of("xz")
+    appended, written = kill_one(path, "xz", after_s)
+    frames_left(path, "xz", appended, written)
