@@ -19,7 +19,7 @@ prepare() {
     extras=$2
     shift 2
     recipe=$(cat "$root/pyproject.toml" "$here/_bootstrap.py" "$root/capture/_system.py" \
-        "$root"/codec/depth/native/*.[ch] "$root"/codec/mesh/native/*.[ch] | cksum) || exit 1
+        "$root"/*/*/native/*.[ch] | cksum) || exit 1
     fingerprint="$recipe $extras $* $root"
     if [ -z "${NIGHTRIG_PYTHON-}" ] && is_ready; then
         return

@@ -17,6 +17,7 @@ import pytest
 from scripts._needs import needed_modules
 
 ROOT = Path(__file__).resolve().parent.parent
+NATIVE = sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("c*/**/native/module.c"))
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "a night rig"
     (folder / "scripts").mkdir(parents=True)
     (folder / "capture").mkdir()
-    for codec in ("depth", "mesh"):
-        (folder / "codec" / codec / "native").mkdir(parents=True)
+    for native in NATIVE:
+        shutil.copytree(ROOT / native, folder / native)
     for name in (
         "scripts/nightrig",
         "scripts/test",
@@ -34,10 +35,6 @@ def checkout(tmp_path: Path) -> Path:
         "pyproject.toml",
         "capture/__init__.py",
         "capture/_system.py",
-        "codec/depth/native/bytes.h",
-        "codec/depth/native/module.c",
-        "codec/mesh/native/affine_code.h",
-        "codec/mesh/native/module.c",
     ):
         shutil.copy(ROOT / name, folder / name)
     return folder
@@ -121,7 +118,7 @@ def test_it_can_be_called_through_a_link(ready: Path, tmp_path: Path) -> None:
     assert (answer.returncode, answer.stdout.splitlines()[1]) == (7, "x")
 
 
-@pytest.mark.parametrize("change", ["pyproject", "stamp", "python", "lacking", "chosen"])
+@pytest.mark.parametrize("change", ["pyproject", *NATIVE, "stamp", "python", "lacking", "chosen"])
 def test_anything_that_changed_is_looked_into_before_the_start(
     ready: Path, tmp_path: Path, change: str
 ) -> None:
@@ -130,6 +127,9 @@ def test_anything_that_changed_is_looked_into_before_the_start(
     if change == "pyproject":
         with (ready / "pyproject.toml").open("a") as file:
             file.write("# a new dependency\n")
+    elif change in NATIVE:
+        with (ready / change / "module.c").open("a") as file:
+            file.write("/* a new kernel */\n")
     elif change == "stamp":
         (venv / "nightrig-stamp").unlink()
     elif change == "python":
